@@ -1,0 +1,1 @@
+"""What is an agent, and how is one driven?"""

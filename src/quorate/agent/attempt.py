@@ -1,0 +1,100 @@
+"""How does an attempt at a whole run begin, and how is its end recorded?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from quorate.agent.loop import Steps, steps
+from quorate.agent.run import Run
+from quorate.errors import Cancelled, DeadlineExceeded, Fenced, Incomplete, QuorateError, Waiting
+from quorate.events import (
+    ATTEMPTS,
+    CONTROLS,
+    AnyEvent,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunIncomplete,
+    RunWaiting,
+)
+
+
+async def attempt(run: Run) -> Steps:
+    """Drive a run and record its one end; what was written before goes with the first commit.
+
+    Whoever drives it may leave at any time: the run then rests, and another attempt can go on.
+
+    Raises:
+        QuorateError: The run failed.
+    """
+    ending: tuple[Callable[..., AnyEvent], dict[str, Any]]
+    try:
+        async with aclosing(steps(run)) as items:
+            async for item in items:
+                yield item
+        ending = RunCompleted, {"output": run.compiled.output.write(run.value)}
+    except Waiting as held:
+        ending = RunWaiting, {"reason": "approval", "keys": held.context.get("keys", ())}
+    except Cancelled as error:
+        ending = RunCancelled, {"reason": error.message}
+    except QuorateError as error:
+        error.context = {**error.context, "run": run.info.run}
+        limit = name_limit(error)
+        if limit is None:
+            await _fail(run, error, error.code, error.message)
+            raise
+        ending = RunIncomplete, {"limit": limit, "message": error.message, "partial": get_partial(run)}
+    except (asyncio.CancelledError, GeneratorExit):
+        await _end(run, RunWaiting, reason="interrupted")
+        raise
+    except Exception as error:  # a model or a listener is anybody's code: the log must tell how the run ended
+        await _fail(run, error, "error", f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        run.scope.close()
+    await _end(run, ending[0], **ending[1])
+    for item in run.take():
+        yield item
+
+
+async def _end(run: Run, kind: Callable[..., AnyEvent], **facts: Any) -> None:
+    run.journal.write(kind, usage=run.budget.usage, cost_usd=run.budget.cost_usd, **facts)
+    await run.journal.commit()
+
+
+async def _fail(run: Run, error: Exception, code: str, message: str) -> None:
+    """Record a failure, unless the record itself failed: a run whose log cannot be written is blocked, not failed."""
+    if not run.journal.blocked and not isinstance(error, Fenced):
+        await _end(run, RunFailed, code=code, message=message)
+
+
+def name_limit(error: QuorateError) -> str | None:
+    """Name the limit that an error stands for, or `None` when it stands for a failure."""
+    if isinstance(error, Incomplete):
+        return str(error.context.get("limit", "stream"))
+    if isinstance(error, DeadlineExceeded) and "limit" in error.context:
+        return str(error.context["limit"])
+    return None
+
+
+def get_partial(run: Run) -> str:
+    """Return what the agent last said: what is kept when it cannot finish."""
+    for message in reversed(run.messages):
+        if message.role == "assistant":
+            return message.text
+    return ""
+
+
+def get_active_seconds(events: Sequence[AnyEvent]) -> float:
+    """Return how long earlier attempts worked, the rests between them left out."""
+    total, began, last = 0.0, None, 0.0
+    for event in events:
+        if isinstance(event, ATTEMPTS):
+            total += last - began if began is not None else 0.0
+            began = event.time
+        if not isinstance(event, CONTROLS):
+            last = event.time
+    return max(0.0, total + (last - began if began is not None else 0.0))

@@ -1,0 +1,174 @@
+"""How does an attempt write its run's log, find what is there already, and notice that it owns it no more?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from quorate.clock import Clock
+from quorate.errors import Cancelled, Conflict, CorruptState, Fenced, QuorateError
+from quorate.events import CONTROLS, AnyEvent, CancelRequested, restamp
+from quorate.messages import Delta
+from quorate.ports import Log
+
+Listener = Callable[[AnyEvent], None]
+"""Told of every event once it is recorded; it may not change, veto or wait."""
+
+MAX_FRESH = 10_000
+
+
+class Journal:
+    """The open log of one run, as one attempt sees it.
+
+    Steps are found by key. What is written waits until `commit`, which appends all of it at once; what parallel
+    branches write while one append is under way goes with the next. Without a `log`, the record lives as long as
+    the run's result.
+    """
+
+    __slots__ = (
+        "_busy", "_changed", "_known", "_log", "_now", "_pending", "_seq", "attempt", "events", "fresh", "listeners",
+        "live", "on_cancel", "position", "run",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        run: str,
+        log: Log | None,
+        *,
+        clock: Clock,
+        attempt: str,
+        listeners: Sequence[Listener] = (),
+        live: bool = False,
+    ) -> None:
+        self.run = run
+        self.attempt = attempt
+        self.listeners = listeners
+        self.live = live
+        """Whether somebody reads `fresh`."""
+        self.fresh: list[AnyEvent | Delta] = []
+        self.events: list[AnyEvent] = []
+        """Everything recorded, in order."""
+        self.position = 0
+        self.on_cancel: Callable[[QuorateError], None] | None = None
+        self._log = log
+        self._now = clock.now
+        self._seq = 0
+        self._known: dict[str, AnyEvent] = {}
+        self._pending: list[AnyEvent] = []
+        self._busy = False
+        self._changed: asyncio.Event | None = None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something was written that could not be recorded."""
+        return bool(self._pending)
+
+    def load(self, events: Sequence[AnyEvent]) -> None:
+        """Take over what earlier attempts recorded.
+
+        Raises:
+            CorruptState: The events are not 1, 2, 3 … of this run.
+        """
+        for place, event in enumerate(events, 1):
+            if event.seq != place or event.run != self.run:
+                raise CorruptState(f"run {self.run!r} has event {event.seq} at place {place}; the run is parked.")
+            if event.key:
+                self._known[event.key] = event
+            if isinstance(event, CancelRequested) and self.on_cancel is not None:
+                self.on_cancel(Cancelled(event.reason or "The run was cancelled.", by=event.by))
+        self.events = list(events)
+        self.position = self._seq = len(events)
+
+    def find(self, key: str) -> AnyEvent | None:
+        """Find the last thing recorded for a step by an earlier attempt, or an answer that came meanwhile."""
+        return self._known.get(key)
+
+    def write(self, kind: Callable[..., AnyEvent], key: str = "", **facts: object) -> None:
+        """Note an event; `commit` records it."""
+        self._seq += 1
+        self._pending.append(
+            kind(run=self.run, seq=self._seq, time=self._now(), key=key, attempt=self.attempt, **facts)
+        )
+
+    async def commit(self) -> None:
+        """Record all that was written, in one append; return when it is durable.
+
+        Raises:
+            Fenced: A newer attempt owns the run.
+            StorageFull: There is no room.
+            Unavailable: The store cannot be reached.
+        """
+        while self._busy:
+            await self.wait_changed()
+        self._busy = True
+        try:
+            while self._pending:
+                batch = tuple(self._pending)
+                if self._log is not None:
+                    try:
+                        await self._log.append(self.run, batch, expected=self.position)
+                    except Conflict:
+                        await self._reconcile(self._log)
+                        continue
+                # Others may have written behind it meanwhile.
+                del self._pending[: len(batch)]
+                self._publish(batch)
+        finally:
+            self._busy = False
+            if self._changed is not None:
+                self.wake()
+
+    def _publish(self, batch: Sequence[AnyEvent]) -> None:
+        self.position += len(batch)
+        self.events += batch
+        if self.live:
+            self.fresh += batch
+        for listener in self.listeners:
+            for event in batch:
+                listener(event)
+
+    async def _reconcile(self, log: Log) -> None:
+        """Read what stands where we wanted to write: our own rows, control events, or a newer attempt's."""
+        for event in await log.read(self.run, after=self.position):
+            ours = self._pending[0] if self._pending else None
+            if (
+                ours is not None
+                and event.attempt == self.attempt
+                and type(event) is type(ours)
+                and event.key == ours.key
+            ):
+                self._pending.pop(0)
+            elif isinstance(event, CONTROLS):
+                self._known[event.key] = event
+                if isinstance(event, CancelRequested) and self.on_cancel is not None:
+                    self.on_cancel(Cancelled(event.reason or "The run was cancelled.", by=event.by))
+            else:
+                raise Fenced(f"Another attempt owns run {self.run!r} since event {event.seq}; this one stops.")
+            self._publish((event,))
+        self._pending[:] = [restamp(event, self.position + place) for place, event in enumerate(self._pending, 1)]
+        self._seq = self.position + len(self._pending)
+
+    def emit(self, item: Delta) -> None:
+        """Show something that is not recorded; dropped when nobody watches, or watches too slowly."""
+        if self.live and len(self.fresh) < MAX_FRESH:
+            self.fresh.append(item)
+            self.wake()
+
+    def take(self) -> Sequence[AnyEvent | Delta]:
+        """Take what a reader has not seen yet."""
+        if not self.fresh:
+            return ()
+        taken, self.fresh = self.fresh, []
+        return taken
+
+    def wake(self) -> None:
+        """Wake whoever waits for a change."""
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    async def wait_changed(self) -> None:
+        """Wait until something was recorded or shown."""
+        if self._changed is None:
+            self._changed = asyncio.Event()
+        await self._changed.wait()

@@ -1,0 +1,73 @@
+"""How much may a run still do?"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from quorate.errors import Incomplete, InvalidInput
+from quorate.messages import Reply, ToolCall, Usage
+from quorate.specs import Limits, ModelProfile
+
+
+class Budget(Struct, kw_only=True):
+    """What a run and all its delegates have used up together."""
+
+    limits: Limits
+    usage: Usage = Usage()
+    cost_usd: float | None = 0.0
+    """US dollars; `None` once something was used whose price is not known."""
+
+    def book(self, reply: Reply) -> None:
+        """Add what a model call used."""
+        self.usage = self.usage + reply.usage
+        self.cost_usd = None if self.cost_usd is None or reply.cost_usd is None else self.cost_usd + reply.cost_usd
+
+
+class Counter(Struct, kw_only=True):
+    """What one agent has done in a run, against its own limits and those it shares."""
+
+    limits: Limits
+    budget: Budget
+    tool_calls: int = 0
+    same_calls: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+    def check_turn(self, turn: int, profile: ModelProfile) -> None:
+        """Refuse a turn that would pass a limit.
+
+        Raises:
+            Incomplete: The agent has had all its steps, or the run its tokens or money.
+            InvalidInput: A cost limit was set for a model whose price nobody knows.
+        """
+        budget, shared = self.budget, self.budget.limits
+        if turn > self.limits.steps:
+            raise Incomplete(f"The agent took {self.limits.steps} steps without an answer.", limit="steps")
+        if shared.tokens is not None and budget.usage.total_tokens >= shared.tokens:
+            used = budget.usage.total_tokens
+            raise Incomplete(f"The run used {used} tokens; its limit is {shared.tokens}.", limit="tokens")
+        if shared.cost_usd is None:
+            return
+        if not profile.priced or budget.cost_usd is None:
+            raise InvalidInput(
+                f"No price is known for model {profile.name!r}, so a limit of ${shared.cost_usd:g} cannot hold: "
+                "drop `cost_usd`, or add the model's price to the settings."
+            )
+        if budget.cost_usd >= shared.cost_usd:
+            cost = f"${budget.cost_usd:.4f}"
+            raise Incomplete(f"The run cost {cost}; its limit is ${shared.cost_usd:g}.", limit="cost_usd")
+
+    def check_calls(self, calls: tuple[ToolCall, ...]) -> None:
+        """Count calls and refuse one too many, or the same one again and again.
+
+        Raises:
+            Incomplete: A call was repeated too often, or there were too many.
+        """
+        self.tool_calls += len(calls)
+        if self.tool_calls > self.limits.tool_calls:
+            raise Incomplete(f"The agent made {self.limits.tool_calls} tool calls.", limit="tool_calls")
+        for call in calls:
+            same = (call.name, call.arguments)
+            times = self.same_calls[same] = self.same_calls.get(same, 0) + 1
+            if times > self.limits.repeated_calls:
+                raise Incomplete(
+                    f"Tool {call.name!r} was called {times} times with the same arguments.", limit="repeated_calls"
+                )

@@ -1,0 +1,109 @@
+"""What does one agent know while it runs?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quorate.agent.compile import Compiled
+from quorate.agent.journal import Journal
+from quorate.agent.limits import Budget, Counter
+from quorate.agent.output import MAX_REPAIRS, Mode
+from quorate.agent.scope import Scope
+from quorate.clock import Clock
+from quorate.errors import Cancelled, Incomplete, InvalidInput
+from quorate.events import AnyEvent
+from quorate.messages import Delta, Message, Reply, ToolCall, ToolResult, build_user_message
+from quorate.ports import Model, RunInfo
+from quorate.specs import Request
+
+
+class Run:
+    """One agent at work: its conversation, and what it shares with the agents above and below it."""
+
+    __slots__ = (
+        "_repairs", "budget", "clock", "compiled", "counter", "deps", "info", "instructions", "journal", "live",
+        "messages", "mode", "model", "path", "profile", "reply", "scope", "value", "watched",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        info: RunInfo,
+        *,
+        model: Model,
+        deps: object,
+        messages: list[Message],
+        journal: Journal,
+        budget: Budget,
+        scope: Scope,
+        clock: Clock,
+        path: str = "",
+    ) -> None:
+        self.compiled = compiled
+        self.info = info
+        self.model = model
+        self.deps = deps
+        self.messages = messages
+        self.journal = journal
+        self.budget = budget
+        self.scope = scope
+        self.clock = clock
+        self.path = path
+        self.counter = Counter(limits=info.limits, budget=budget)
+        self.profile = model.profile
+        self.live = journal.live
+        """Whether somebody watches."""
+        self.watched = journal.live and not path
+        """Whether this agent's own steps are what is watched; a delegate's are shown through the agent above."""
+        self.reply: Reply
+        """The reply that was streamed last."""
+        self.value: object = None
+        """The final answer, once there is one."""
+        self.mode: Mode = compiled.output.choose_mode(self.profile)
+        self._repairs = 0
+        self.instructions = compiled.build_instructions(deps, self.mode)
+
+    def build_request(self, key: str) -> Request:
+        """Build what the model is asked next."""
+        compiled, mode = self.compiled, self.mode
+        return Request(
+            messages=tuple(self.messages),
+            instructions=self.instructions,
+            tools=compiled.specs_with_output if mode == "tool" else compiled.specs,
+            output=compiled.output.spec if mode == "native" else None,
+            settings=compiled.settings,
+            key=key,
+        )
+
+    def take(self) -> Sequence[AnyEvent | Delta]:
+        """Take what the reader of the whole run has not seen; a delegate leaves it to the agent above."""
+        return self.journal.take() if self.watched else ()
+
+    def add_repair(self, error: InvalidInput, final: ToolCall | None) -> None:
+        """Tell the model why its answer does not fit.
+
+        Raises:
+            Incomplete: It was told often enough.
+        """
+        self._repairs += 1
+        if self._repairs > MAX_REPAIRS:
+            raise Incomplete(f"The answer did not fit after {MAX_REPAIRS} repairs: {error}", limit="output") from error
+        repair = f"{error.message}\nMend it and answer again."
+        if final is None:
+            self.messages.append(build_user_message(repair))
+        else:
+            result = ToolResult(call_id=final.id, name=final.name, content=repair, is_error=True, code=error.code)
+            self.messages.append(Message(role="tool", parts=(result,)))
+
+    def emit(self, item: Delta) -> None:
+        """Show something that is not recorded."""
+        self.journal.emit(item)
+
+    def cancel(self, reason: str = "") -> None:
+        """Stop the whole run at the next chance."""
+        if self.journal.on_cancel is not None:
+            self.journal.on_cancel(Cancelled(reason or "The run was cancelled."))
+
+    def find(self, key: str) -> AnyEvent | None:
+        """Find what the log holds for a step's key."""
+        return self.journal.find(key)

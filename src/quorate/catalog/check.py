@@ -1,0 +1,277 @@
+"""What is wrong with agent files, all of it at once, and what should be written instead?"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct, structs
+
+from quorate.catalog.definition import AGENT_PREFIX, IDENTIFIER, TOOL_NAME, AgentDefinition
+from quorate.catalog.frontmatter import FrontMatter, find_line
+from quorate.specs import Limits
+
+MOST_CHARACTERS = {"version": 32, "description": 500, "instructions": 32_000}
+MOST_ITEMS = {"triggers": 100, "tools": 64, "examples": 50, "not_for": 50, "tags": 20}
+MOST_ITEM_CHARACTERS = {"triggers": 80, "tools": 128, "examples": 500, "not_for": 500, "tags": 63}
+_HERE = frozenset({"instructions", "source"})
+_ERROR_PATH = re.compile(r" - at `\$([^`]*)`")
+_PATH_PART = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
+_WORD = re.compile(r"\w+")
+# Letters that are drawn like Latin ones; a word that mixes them with Latin means to deceive, or will.
+_ALIKE = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# A style mark after a symbol chooses its picture; anywhere else it is hidden.
+_EMOJI_STYLE = re.compile("(?<=[\u2190-\u32ff\U0001f000-\U0001faff])\ufe0f")
+# Shown as nothing at all, though Unicode does not call them format characters.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+
+
+class Fault(Struct, frozen=True, kw_only=True, order=True):
+    """One thing wrong with one file."""
+
+    path: str
+    line: int
+    what: str
+    """What is wrong, and what to do."""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.what}"
+
+
+class AgentFile(Struct, frozen=True, kw_only=True):
+    """A file that was split, before its values are trusted."""
+
+    path: str
+    stem: str
+    """The file's name without `.md`."""
+    front: FrontMatter
+    builtin: bool = False
+
+    def fault(self, what: str, *place: str | int, containing: str = "") -> Fault:
+        """Build a fault at the line of a key; without a key, at the file's first line."""
+        return Fault(path=self.path, line=find_line(self.front.toml, place, containing=containing), what=what)
+
+
+def check_file(file: AgentFile) -> tuple[AgentDefinition | None, list[Fault]]:
+    """Read one file's values and list its faults; the definition is whole only when there are none."""
+    faults = [*_check_keys(file), *_check_name(file)]
+    try:
+        values = {**file.front.table, "instructions": file.front.body.strip(), "source": file.path}
+        definition = msgspec.convert(values, AgentDefinition)
+    except msgspec.ValidationError:
+        return None, faults + list(_check_types(file))
+    faults += [*_check_values(file, definition), *_check_texts(file, definition)]
+    return (None if faults else definition), faults
+
+
+def check_together(
+    found: Sequence[tuple[AgentFile, AgentDefinition]], *, tools: Collection[str] | None, may_replace: bool
+) -> list[Fault]:
+    """List what is wrong between files: names that come twice, unknown tools and agents, agents in a circle."""
+    known = {definition.name for _, definition in found}
+    faults = list(_check_duplicates(found, may_replace=may_replace))
+    for file, definition in found:
+        faults += _check_tools(file, definition, tools=tools, agents=known)
+    return faults + list(_check_cycles(found))
+
+
+def suggest(name: str, choices: Iterable[str]) -> str:
+    """Say which of the choices a name probably means, or what the choices are."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    shown = ", ".join(f"`{choice}`" for choice in known[:12])
+    return f"known: {shown}{' …' if len(known) > 12 else ''}" if known else "there are none"
+
+
+def find_deception(text: str) -> str:
+    """Say which characters of a text are invisible or drawn like others; empty when there are none."""
+    if text.isascii() and not _CONTROL.search(text):
+        return ""
+    text = _EMOJI_STYLE.sub("", text)
+    for character in sorted(set(text) - {"\n", "\t", "\r"}):
+        if unicodedata.category(character) in {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"} or _BLANK.match(character):
+            return f"has the invisible character {_spell(character)}; take it out"
+    for word in _WORD.findall(text):
+        odd = next((c for c in word if _is_disguised(c)), "") or _find_mixed(word)
+        if odd:
+            return f"has {odd!r} ({_spell(odd)}), which looks like another letter, in {word!r}; write the plain letter"
+    return ""
+
+
+def _spell(character: str) -> str:
+    return f"U+{ord(character):04X} {unicodedata.name(character, 'unnamed')}"
+
+
+def _is_disguised(character: str) -> bool:
+    plain = unicodedata.normalize("NFKC", character)
+    return not character.isascii() and plain.isascii() and plain.isalpha()
+
+
+def _find_mixed(word: str) -> str:
+    if word.isascii() or not any(c.isascii() and c.isalpha() for c in word):
+        return ""
+    return next((c for c in word if unicodedata.name(c, "").startswith(_ALIKE)), "")
+
+
+@functools.cache
+def _list_fields(kind: type[Struct]) -> tuple[structs.FieldInfo, ...]:
+    return structs.fields(kind)
+
+
+def _check_keys(file: AgentFile) -> Iterator[Fault]:
+    fields = {field.name for field in _list_fields(AgentDefinition)} - _HERE
+    for key in file.front.table:
+        if key not in fields:
+            yield file.fault(f"there is no key `{key}`; {suggest(key, fields)}", key)
+    for field in _list_fields(AgentDefinition):
+        if field.required and field.name in fields and field.name not in file.front.table:
+            yield file.fault(f"the key `{field.name}` is missing; add it")
+    limits = file.front.table.get("limits")
+    known = {field.name for field in _list_fields(Limits)}
+    for key in limits if isinstance(limits, dict) else ():  # pyright: ignore[reportUnknownVariableType]
+        if key not in known:
+            yield file.fault(f"there is no limit `{key}`; {suggest(str(key), known)}", "limits", str(key))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _check_types(file: AgentFile) -> Iterator[Fault]:
+    for field in _list_fields(AgentDefinition):
+        if field.name in _HERE or field.name not in file.front.table:
+            continue
+        try:
+            msgspec.convert(file.front.table[field.name], field.type)
+        except msgspec.ValidationError as error:
+            place = _read_path(field.name, str(error))
+            named = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
+            what = _ERROR_PATH.sub("", str(error))
+            yield file.fault(f"`{named}`: {what[:1].lower()}{what[1:]}; mend the value", *place)
+
+
+def _read_path(field: str, message: str) -> tuple[str | int, ...]:
+    found = _ERROR_PATH.search(message)
+    parts = _PATH_PART.findall(found[1]) if found else []
+    return (field, *(name or int(number) for name, number in parts))
+
+
+def _check_name(file: AgentFile) -> Iterator[Fault]:
+    name = file.front.table.get("name")
+    if not isinstance(name, str):
+        return
+    if deception := "" if name.isascii() else find_deception(name) or "is not ASCII; write plain letters":
+        yield file.fault(f"`name` {name!r} {deception}", "name")
+    elif not IDENTIFIER.fullmatch(name):
+        yield file.fault(f"`name` {name!r} is not a name; use at most 63 of `a-z`, `0-9` and `-`, no `-` first", "name")
+    elif name != file.stem:
+        yield file.fault(f"`name` is {name!r}, but the file is called `{file.stem}.md`; rename one of them", "name")
+
+
+def _check_values(file: AgentFile, definition: AgentDefinition) -> Iterator[Fault]:
+    for key in ("triggers", "examples"):
+        if not getattr(definition, key):
+            yield file.fault(f"`{key}` is empty; without one, no request can be routed here", key)
+    for key in ("description", "version"):
+        if not getattr(definition, key).strip():
+            yield file.fault(f"`{key}` is empty; write it", key)
+    if not definition.instructions:
+        line = file.front.body_line
+        yield Fault(path=file.path, line=line, what="there are no instructions below the front matter; write them")
+    for key, value in (("domain", definition.domain), *(("tags", tag) for tag in definition.tags)):
+        if not IDENTIFIER.fullmatch(value):
+            yield file.fault(f"`{key}`: {value!r} is not a name; use `a-z`, `0-9` and `-`", key, containing=value)
+    for key, value in structs.asdict(definition.limits).items():
+        if value is not None and value <= 0:
+            yield file.fault(f"`limits.{key}` is {value!r}; a limit is more than 0", "limits", key)
+
+
+def _check_texts(file: AgentFile, definition: AgentDefinition) -> Iterator[Fault]:
+    for key, most in MOST_CHARACTERS.items():
+        text: str = getattr(definition, key)
+        if len(text) > most:
+            yield file.fault(f"`{key}` has {len(text)} characters; at most {most}, so shorten it", key)
+        if deception := find_deception(text):
+            place = _find_body_line(file, text) if key == "instructions" else None
+            fault = file.fault(f"`{key}` {deception}", key)
+            yield structs.replace(fault, line=place) if place else fault
+    for key, most in MOST_ITEMS.items():
+        items: tuple[str, ...] = getattr(definition, key)
+        if len(items) > most:
+            yield file.fault(f"`{key}` has {len(items)} entries; at most {most}, so choose", key)
+        yield from _check_items(file, key, items)
+
+
+def _check_items(file: AgentFile, key: str, items: tuple[str, ...]) -> Iterator[Fault]:
+    most = MOST_ITEM_CHARACTERS[key]
+    for position, item in enumerate(items):
+        named = f"`{key}[{position}]`"
+        if not item.strip():
+            yield file.fault(f"{named} is empty; take it out", key)
+        elif len(item) > most:
+            yield file.fault(f"{named} has {len(item)} characters; at most {most}", key, containing=item[:20])
+        elif deception := find_deception(item):
+            yield file.fault(f"{named} {deception}", key, containing=item)
+        elif item in items[:position]:
+            yield file.fault(f"{named} {item!r} is there twice; take one out", key, containing=item)
+
+
+def _find_body_line(file: AgentFile, text: str) -> int:
+    for number, line in enumerate(file.front.body.split("\n"), file.front.body_line):
+        if find_deception(line.rstrip("\r")):
+            return number
+    return file.front.body_line
+
+
+def _check_duplicates(found: Sequence[tuple[AgentFile, AgentDefinition]], *, may_replace: bool) -> Iterator[Fault]:
+    first: dict[str, AgentFile] = {}
+    for file, definition in found:
+        name, other = definition.name, first.setdefault(definition.name, file)
+        marked = definition.replaces and other.builtin and not file.builtin
+        if other is file or (marked and may_replace):
+            continue
+        if marked:
+            yield file.fault("`replaces = true` is not allowed here; rename the agent, or allow replacing", "replaces")
+        elif other.builtin and not file.builtin:
+            yield file.fault(f"`name` {name!r} is a built-in's ({other.path}); choose another name", "name")
+        else:
+            yield file.fault(f"`name` {name!r} is also that of {other.path}; rename one of them", "name")
+
+
+def _check_tools(
+    file: AgentFile, definition: AgentDefinition, *, tools: Collection[str] | None, agents: Collection[str]
+) -> Iterator[Fault]:
+    for tool in definition.tools:
+        if tool.startswith(AGENT_PREFIX):
+            agent = tool.removeprefix(AGENT_PREFIX)
+            if agent not in agents:
+                yield file.fault(f"there is no agent {agent!r}; {suggest(agent, agents)}", "tools", containing=tool)
+        elif not TOOL_NAME.fullmatch(tool):
+            yield file.fault(f"{tool!r} is not a tool's name; use letters, digits and `_`", "tools", containing=tool)
+        elif tools is not None and tool not in tools:
+            yield file.fault(f"there is no tool {tool!r}; {suggest(tool, tools)}", "tools", containing=tool)
+
+
+def _check_cycles(found: Sequence[tuple[AgentFile, AgentDefinition]]) -> Iterator[Fault]:
+    graph: Mapping[str, tuple[str, ...]] = {definition.name: definition.delegates for _, definition in found}
+    files = {definition.name: file for file, definition in found}
+    done: set[str] = set()
+    for start in sorted(graph):
+        trail: list[str] = []
+        pending = [(start, 0)]
+        while pending:
+            name, depth = pending.pop()
+            del trail[depth:]
+            if name in trail:
+                circle = [*trail[trail.index(name) :], name]
+                shown = " → ".join(f"`{agent}`" for agent in circle)
+                tool = AGENT_PREFIX + name
+                yield files[circle[-2]].fault(f"agents call each other in a circle: {shown}; take one call out",
+                                              "tools", containing=tool)  # fmt: skip
+            elif name not in done:
+                trail.append(name)
+                done.add(name)
+                pending += [(other, depth + 1) for other in reversed(graph.get(name, ())) if other in graph]

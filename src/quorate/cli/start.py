@@ -1,0 +1,60 @@
+"""How does a command line become a call, and a failure one line and an exit code?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from quorate.cli.failures import describe, get_exit_code
+from quorate.cli.words import clean
+from quorate.errors import MissingExtra, QuorateError
+
+USAGE = 2
+INTERRUPTED = 130
+
+
+def start(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code."""
+    try:
+        return _start(list(arguments))
+    except QuorateError as error:
+        _complain(describe(error))
+        return get_exit_code(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except UnicodeEncodeError as error:
+        _complain(f"the terminal's encoding {error.encoding!r} cannot show the output: set `PYTHONIOENCODING=utf-8`")
+        return 1
+
+
+def _start(arguments: list[str]) -> int:
+    try:
+        import typer
+        from typer.main import get_command
+    except ModuleNotFoundError as error:
+        raise MissingExtra("The command line", "cli") from error
+    from quorate.cli.app import build_app
+
+    # Its home differs between versions of typer; the class itself does not.
+    click_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    try:
+        code = get_command(build_app()).main(arguments, prog_name="quorate", standalone_mode=False)
+    except typer.Abort:
+        return INTERRUPTED
+    except click_error as error:
+        _complain(describe_usage(error))
+        return USAGE
+    return code if isinstance(code, int) else 0
+
+
+def describe_usage(error: BaseException) -> str:
+    """Say in one line what is wrong with what was typed, and where help is."""
+    message = str(getattr(error, "format_message", error.__str__)())
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", "") or "quorate"
+    return f"{message.rstrip('.')}. See `{path} --help`."
+
+
+def _complain(message: str) -> None:
+    sys.stdout.flush()
+    print(f"quorate: {clean(message)}", file=sys.stderr)

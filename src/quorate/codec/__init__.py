@@ -1,0 +1,1 @@
+"""How do our values become bytes, and bytes our values again?"""

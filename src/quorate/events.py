@@ -1,0 +1,418 @@
+"""What happened in a run, as the closed and versioned set of events that its log is made of?
+
+A run *is* its events: state, streams, audit and replay are read from them.
+The rules of evolution: a new field has a default; nothing is renamed, retyped or reordered; a kind is never reused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct, structs
+
+from quorate.messages import Message, Reply, ToolCall, ToolResult, Usage
+from quorate.specs import Limits
+
+SCHEMA_VERSION = "1.0"
+
+
+class Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+    """What all events have; `kind` on the wire says which one it is."""
+
+    run: str
+    seq: int
+    """The place in the run's log: 1, 2, 3 … without a gap."""
+    time: float
+    """Wall time in seconds since 1970 (UTC)."""
+    key: str = ""
+    """What the step *is* (`path/turn/kind/id`), never when it came; empty for the run itself."""
+    attempt: str = ""
+    """The token of the attempt that wrote it; empty for control events, which anyone may append."""
+
+
+class RunCreated(Event, frozen=True, tag="run.created"):
+    """A task was accepted."""
+
+    agent: str
+    messages: tuple[Message, ...]
+    """The conversation so far, the task last."""
+    limits: Limits = Limits()
+    tenant: str = "default"
+    principal: str = "local"
+    session: str | None = None
+    deadline: float | None = None
+    """Wall time by which it must have ended."""
+    idempotency_key: str | None = None
+    labels: dict[str, str] = {}
+    """Facts for people and filters, such as why this agent was picked."""
+
+
+class RunStarted(Event, frozen=True, tag="run.started"):
+    """The first attempt began."""
+
+
+class RunWaiting(Event, frozen=True, tag="run.waiting"):
+    """The attempt ended; the run rests until the named steps are answered."""
+
+    reason: Literal["approval", "input", "timer", "interrupted"]
+    """`interrupted` means that whoever drove it left: it can be resumed at any time."""
+    keys: tuple[str, ...] = ()
+    """The keys under which the answers are awaited."""
+    usage: Usage = Usage()
+    cost_usd: float | None = 0.0
+
+
+class RunResumed(Event, frozen=True, tag="run.resumed"):
+    """A further attempt began; every older one is fenced from here on."""
+
+    number: int = 2
+    """Which attempt this is."""
+
+
+class RunCompleted(Event, frozen=True, tag="run.completed"):
+    """The work is done."""
+
+    output: str
+    """The answer: text, or JSON where the agent has an output type."""
+    usage: Usage = Usage()
+    cost_usd: float | None = 0.0
+
+
+class RunFailed(Event, frozen=True, tag="run.failed"):
+    """The run ended with an error."""
+
+    code: str
+    message: str
+    usage: Usage = Usage()
+    cost_usd: float | None = 0.0
+
+
+class RunCancelled(Event, frozen=True, tag="run.cancelled"):
+    """Somebody stopped the run."""
+
+    reason: str = ""
+    usage: Usage = Usage()
+    cost_usd: float | None = 0.0
+
+
+class RunIncomplete(Event, frozen=True, tag="run.incomplete"):
+    """A limit was met first; what was said until then is kept."""
+
+    limit: str
+    """Which one: a field of `Limits`, `deadline`, `output` or `stream`."""
+    message: str
+    partial: str = ""
+    usage: Usage = Usage()
+    cost_usd: float | None = 0.0
+
+
+class CancelRequested(Event, frozen=True, tag="cancel.requested"):
+    """A control event: whoever owns the run stops at the next chance."""
+
+    reason: str = ""
+    by: str = ""
+
+
+class ModelRequested(Event, frozen=True, tag="model.requested"):
+    """A model is being asked."""
+
+    model: str
+    messages: int = 0
+    """How many messages the conversation has."""
+
+
+class ModelReplied(Event, frozen=True, tag="model.replied"):
+    """A model answered."""
+
+    reply: Reply
+
+
+class ModelFailed(Event, frozen=True, tag="model.failed"):
+    """A model call failed."""
+
+    code: str
+    message: str
+
+
+class ToolRequested(Event, frozen=True, tag="tool.requested"):
+    """A call is held: something must be answered before it may start."""
+
+    call: ToolCall
+
+
+class ToolStarted(Event, frozen=True, tag="tool.started"):
+    """A call is about to be made: the intent, recorded first."""
+
+    call: ToolCall
+    effect: Literal["idempotent", "keyed", "unsafe"] = "unsafe"
+
+
+class ToolFinished(Event, frozen=True, tag="tool.finished"):
+    """A call gave a result; it is never made again."""
+
+    result: ToolResult
+
+
+class ToolFailed(Event, frozen=True, tag="tool.failed"):
+    """A call failed; what the model was told, and the error's code, are in the result."""
+
+    result: ToolResult
+
+
+class ToolUnknown(Event, frozen=True, tag="tool.unknown"):
+    """An unsafe call began and nobody knows how it ended; a person decides."""
+
+    call: ToolCall
+
+
+class ApprovalRequested(Event, frozen=True, tag="approval.requested"):
+    """A person is asked whether an exact call may be made."""
+
+    call: ToolCall
+    digest: str
+    """SHA-256 over the run, the tool and its exact arguments: what the answer is bound to."""
+    reason: str = ""
+    expires: float | None = None
+
+
+class ApprovalDecided(Event, frozen=True, tag="approval.decided"):
+    """A control event: a person answered."""
+
+    approved: bool
+    digest: str
+    by: str
+    reason: str = ""
+    arguments: str | None = None
+    """The arguments to use instead, where the approver edited them."""
+
+
+class HandoffRequested(Event, frozen=True, tag="handoff.requested"):
+    """An agent wants another one to take over."""
+
+    source: str
+    target: str
+    reason: str = ""
+
+
+class HandoffDone(Event, frozen=True, tag="handoff.done"):
+    """Another agent has the conversation."""
+
+    source: str
+    target: str
+
+
+class StateChanged(Event, frozen=True, tag="state.changed"):
+    """A stored value got a new revision."""
+
+    scope: str
+    name: str
+    revision: int
+
+
+class ArtifactSaved(Event, frozen=True, tag="artifact.saved"):
+    """Bytes were kept."""
+
+    artifact: str
+    name: str
+    media_type: str
+    size: int
+    digest: str
+
+
+class BudgetReserved(Event, frozen=True, tag="budget.reserved"):
+    """Money or tokens were set aside for a call."""
+
+    amount: float
+    unit: Literal["usd", "tokens"] = "usd"
+
+
+class BudgetSettled(Event, frozen=True, tag="budget.settled"):
+    """A reservation was replaced by what was really used."""
+
+    amount: float
+    unit: Literal["usd", "tokens"] = "usd"
+
+
+class BudgetExceeded(Event, frozen=True, tag="budget.exceeded"):
+    """A reservation was refused."""
+
+    limit: float
+    unit: Literal["usd", "tokens"] = "usd"
+
+
+class GuardBlocked(Event, frozen=True, tag="guard.blocked"):
+    """A guard said no."""
+
+    guard: str
+    reason: str
+
+
+class VoteOpened(Event, frozen=True, tag="vote.opened"):
+    """A ballot was opened; its terms are fixed from here on."""
+
+    question: str
+    options: tuple[str, ...]
+    roll: tuple[str, ...]
+    rule: str
+    quorum: float
+
+
+class VoteCast(Event, frozen=True, tag="vote.cast"):
+    """A member voted."""
+
+    voter: str
+    choice: str
+    reason: str = ""
+
+
+class VoteClosed(Event, frozen=True, tag="vote.closed"):
+    """A ballot was counted."""
+
+    winner: str | None
+    turnout: float
+
+
+class StepStarted(Event, frozen=True, tag="step.started"):
+    """A workflow step or a delegate began."""
+
+    name: str
+
+
+class StepFinished(Event, frozen=True, tag="step.finished"):
+    """A workflow step or a delegate ended."""
+
+    name: str
+    status: Literal["completed", "failed", "incomplete", "cancelled"] = "completed"
+    output: str = ""
+
+
+class StepSkipped(Event, frozen=True, tag="step.skipped"):
+    """A workflow step was not run."""
+
+    name: str
+    reason: str
+
+
+AnyEvent = (
+    RunCreated
+    | RunStarted
+    | RunWaiting
+    | RunResumed
+    | RunCompleted
+    | RunFailed
+    | RunCancelled
+    | RunIncomplete
+    | CancelRequested
+    | ModelRequested
+    | ModelReplied
+    | ModelFailed
+    | ToolRequested
+    | ToolStarted
+    | ToolFinished
+    | ToolFailed
+    | ToolUnknown
+    | ApprovalRequested
+    | ApprovalDecided
+    | HandoffRequested
+    | HandoffDone
+    | StateChanged
+    | ArtifactSaved
+    | BudgetReserved
+    | BudgetSettled
+    | BudgetExceeded
+    | GuardBlocked
+    | VoteOpened
+    | VoteCast
+    | VoteClosed
+    | StepStarted
+    | StepFinished
+    | StepSkipped
+)
+"""Every event there is."""
+
+RESULTS = (ModelReplied, ToolFinished, ToolFailed)
+"""Events that settle a step: what has one in the log is never done again."""
+
+ENDINGS = (RunCompleted, RunFailed, RunCancelled, RunIncomplete)
+"""Events that end a run; exactly one of them is a run's last event."""
+
+ATTEMPTS = (RunStarted, RunResumed)
+"""Events that begin an attempt and fence every older one."""
+
+CONTROLS = (CancelRequested, ApprovalDecided)
+"""Events that anyone with the right may append while another owns the run."""
+
+Status = Literal["queued", "running", "waiting", "completed", "failed", "cancelled", "incomplete"]
+
+_STATUS: dict[type[Event], Status] = {
+    RunCreated: "queued",
+    RunStarted: "running",
+    RunResumed: "running",
+    RunWaiting: "waiting",
+    RunCompleted: "completed",
+    RunFailed: "failed",
+    RunCancelled: "cancelled",
+    RunIncomplete: "incomplete",
+}
+
+
+def get_status(event: Event) -> Status | None:
+    """Return the run status that `event` brings about, or `None` when it changes none."""
+    return _STATUS.get(type(event))
+
+
+def get_kind(event: Event) -> str:
+    """Return the event's name on the wire, such as `tool.finished`."""
+    return str(type(event).__struct_config__.tag)
+
+
+def restamp(event: AnyEvent, seq: int) -> AnyEvent:
+    """Return the same event at another place in the log."""
+    return structs.replace(event, seq=seq)
+
+
+class RunSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line about a run, derived from its log."""
+
+    run: str
+    agent: str
+    status: Status
+    created: float
+    updated: float
+    events: int
+    """How many events its log has."""
+    tenant: str = "default"
+    session: str | None = None
+    task: str = ""
+    """The first 200 characters of the task."""
+    usage: Usage = Usage()
+    cost_usd: float | None = 0.0
+
+
+def summarize(summary: RunSummary | None, events: Sequence[AnyEvent]) -> RunSummary | None:
+    """Fold `events` into the one-line view of their run; `None` while no `run.created` was seen."""
+    for event in events:
+        if isinstance(event, RunCreated):
+            summary = RunSummary(
+                run=event.run,
+                agent=event.agent,
+                status="queued",
+                created=event.time,
+                updated=event.time,
+                events=event.seq,
+                tenant=event.tenant,
+                session=event.session,
+                task=event.messages[-1].text[:200] if event.messages else "",
+            )
+        elif summary is not None:
+            ended = isinstance(event, (*ENDINGS, RunWaiting))
+            summary = structs.replace(
+                summary,
+                status=get_status(event) or summary.status,
+                updated=event.time,
+                events=event.seq,
+                usage=event.usage if ended else summary.usage,
+                cost_usd=event.cost_usd if ended else summary.cost_usd,
+            )
+    return summary

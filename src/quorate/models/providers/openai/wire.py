@@ -1,0 +1,90 @@
+"""What do chat completions look like on the wire? Only what is read is named; everything else is skipped."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Function(Struct, gc=False):
+    """The function a call names, or a piece of it."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class Call(Struct, gc=False):
+    """A tool call, or a piece of one."""
+
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class Body(Struct, gc=False):
+    """A message, or a piece of one."""
+
+    content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[Call] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class Choice(Struct, gc=False):
+    """One of the answers; only one is asked for."""
+
+    index: int = 0
+    message: Body | None = None
+    delta: Body | None = None
+    finish_reason: str | None = None
+
+
+class InputDetails(Struct, gc=False):
+    """How input tokens were read."""
+
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class OutputDetails(Struct, gc=False):
+    """What output tokens were."""
+
+    reasoning_tokens: int | None = None
+
+
+class Counts(Struct, gc=False):
+    """Tokens used up."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: InputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+
+
+class Fault(Struct, gc=False):
+    """What went wrong, in the provider's words."""
+
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+    param: str | None = None
+
+
+class Chunk(Struct, gc=False):
+    """A whole reply, or one event of a streamed one."""
+
+    id: str | None = None
+    model: str | None = None
+    choices: list[Choice] | None = None
+    usage: Counts | None = None
+    error: Fault | str | None = None
+
+
+class Refusal(Struct, gc=False):
+    """The body of an error; some servers leave out the envelope."""
+
+    error: Fault | str | None = None
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+    param: str | None = None

@@ -1,0 +1,1 @@
+"""How are secrets kept, and who may do what?"""

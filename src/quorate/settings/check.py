@@ -1,0 +1,139 @@
+"""Does a setting's value make sense, and what should be written where it does not?"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import cast
+from urllib.parse import urlsplit
+
+from quorate.errors import InvalidInput
+from quorate.models.addresses import check_base_url, is_loopback_name
+from quorate.models.facts import load_table
+from quorate.security.secrets import Secret
+from quorate.settings.keys import KeyPath
+
+KEYLESS_MODELS = ("auto", "playbook")
+TARGET_WORDS = ("loopback", "private", "public")
+LEAST_KEY_CHARACTERS = 16
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.I)
+_PLACEHOLDER = re.compile(r"change.?me|your.?(api.?)?key|example|placeholder|secret|password|x{4,}|\.\.\.|<.*>", re.I)
+NEVER = tuple(ipaddress.ip_network(text) for text in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32"))
+"""Link-local and metadata addresses."""
+
+
+def check_value(path: KeyPath, value: object, *, base: str) -> object:
+    """Return a value as it is used: paths absolute, names checked.
+
+    Raises:
+        InvalidInput: It makes no sense; the message says what to write.
+    """
+    check = _CHECKS.get(path)
+    return check(value, base) if check and value not in (None, "", ()) else value
+
+
+def check_key_strength(key: Secret | None, *, base_url: str) -> str:
+    """Say what is wrong with a model key that is to be used for real; empty when nothing is.
+
+    A server on this machine may take any key.
+    """
+    if key is None or (base_url and is_loopback_name(urlsplit(base_url).hostname or "")):
+        return ""
+    text = key.reveal()
+    if len(text) < LEAST_KEY_CHARACTERS:
+        return f"the key has {len(text)} characters, and real ones at least {LEAST_KEY_CHARACTERS}; write the real one"
+    if _PLACEHOLDER.search(text):
+        return "the key is a placeholder; write the real one"
+    return ""
+
+
+def _check_database(value: object, base: str) -> str:
+    text = str(value)
+    for prefix in ("sqlite:///", "sqlite:"):
+        if text.startswith(prefix):
+            # As in other URLs of SQLite, a fourth slash begins an absolute path.
+            text = text.removeprefix(prefix)
+            break
+    scheme = _SCHEME.match(text)
+    if scheme:
+        raise InvalidInput(f"`{scheme[1]}:` databases are not supported; write the path of an SQLite file")
+    return _resolve(text, base)
+
+
+def _check_directory(value: object, base: str) -> str:
+    path = _resolve(str(value), base)
+    if not os.path.isdir(path):
+        raise InvalidInput(f"there is no directory {path!r}; create it, or write another")
+    return path
+
+
+def _check_directories(value: object, base: str) -> tuple[str, ...]:
+    return tuple(_check_directory(item, base) for item in cast("tuple[str, ...]", value))
+
+
+def _resolve(text: str, base: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise InvalidInput(f"{text!r} is no path; write one such as `data/quorate.db`")
+    return os.path.abspath(os.path.join(base, os.path.expanduser(text)))
+
+
+def _check_model(value: object, _: str) -> str:
+    text = str(value)
+    if text not in KEYLESS_MODELS:
+        provider, colon, name = text.partition(":")
+        if not colon or not name or not provider:
+            raise InvalidInput(f"{text!r} is no model; write `provider:model`, `playbook`, or `auto`")
+        load_table().find_provider(provider)
+    return text
+
+
+def _check_url(value: object, _: str) -> str:
+    text = str(value)
+    try:
+        check_base_url(text, what="it")
+    except InvalidInput as error:
+        raise InvalidInput(error.message.rstrip(".")) from error
+    return text.rstrip("/")
+
+
+def _check_key(value: object, _: str) -> Secret:
+    key = cast("Secret", value)
+    text = key.reveal().strip()
+    if not text or re.search(r"[^!-~]", text):
+        raise InvalidInput("the key is empty, or holds a space or a character no key has; write the key alone")
+    return Secret(text)
+
+
+def _check_targets(value: object, _: str) -> tuple[str, ...]:
+    items = cast("tuple[str, ...]", value)
+    if wrong := [said for item in items if item not in TARGET_WORDS and (said := _find_target_fault(item))]:
+        raise InvalidInput("; ".join(wrong))
+    return items
+
+
+def _find_target_fault(item: str) -> str:
+    known = ", ".join(f"`{word}`" for word in TARGET_WORDS)
+    try:
+        network = ipaddress.ip_network(item, strict=False)
+    except ValueError:
+        looks_numeric = re.fullmatch(r"[0-9a-fA-Fx:./]*[0-9][0-9a-fA-Fx:./]*", item) is not None
+        if looks_numeric or not _HOST.fullmatch(item):
+            return f"{item!r} is no target; write {known}, a host name, an address or a network"
+        return ""
+    if any(network.version == never.version and network.subnet_of(never) for never in NEVER):  # pyright: ignore[reportArgumentType]
+        return f"{item!r} is link-local or metadata, which is never reached; take it out"
+    return ""
+
+
+_CHECKS: Mapping[KeyPath, Callable[[object, str], object]] = {
+    ("database",): _check_database,
+    ("model",): _check_model,
+    ("workspace",): _check_directory,
+    ("openai", "base_url"): _check_url,
+    ("openai", "api_key"): _check_key,
+    ("probe", "allow"): _check_targets,
+    ("agents", "directories"): _check_directories,
+}

@@ -1,0 +1,154 @@
+"""Which settings are there, what do they mean, and what are they when nobody says anything?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, structs
+
+from quorate.security.secrets import Secret
+from quorate.specs import Limits
+
+Environment = Literal["dev", "staging", "prod"]
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class OpenAISettings(Struct, frozen=True, kw_only=True):
+    """How to reach OpenAI, or any server that speaks its protocol."""
+
+    api_key: Annotated[
+        Secret | None,
+        Meta(description="The key. `OPENAI_API_KEY` is honoured too.", examples=["${OPENAI_API_KEY}"]),
+    ] = None
+    """The key; hidden in every text form."""
+    base_url: Annotated[
+        str,
+        Meta(
+            description="Where the server is, when it is not OpenAI's own. `OPENAI_BASE_URL` is honoured too.",
+            examples=["http://127.0.0.1:8000/v1"],
+        ),
+    ] = ""
+    """Where the server is; empty for OpenAI's own."""
+
+
+Count = Annotated[int, Meta(gt=0)]
+Amount = Annotated[float, Meta(gt=0)]
+
+
+class LimitSettings(Struct, frozen=True, kw_only=True):
+    """The most that any run may use, whatever its agent's own limits say; unset means that the agent's own hold."""
+
+    steps: Annotated[Count | None, Meta(description="Model calls of one agent.", examples=[25])] = None
+    """Model calls of one agent."""
+    seconds: Annotated[Amount | None, Meta(description="Wall time of a run.", examples=[600])] = None
+    """Wall time of a run."""
+    cost_usd: Annotated[Amount | None, Meta(description="US dollars for a run.", examples=[0.5])] = None
+    """US dollars for a run; needs a model whose price is known."""
+    tokens: Annotated[Count | None, Meta(description="Tokens for a run.", examples=[100_000])] = None
+    """Input and output tokens for a run."""
+    repeated_calls: Annotated[Count | None, Meta(description="The same call in one run.", examples=[3])] = None
+    """How often the same tool may be called with the same arguments."""
+    depth: Annotated[Count | None, Meta(description="How deep agents may delegate.", examples=[5])] = None
+    """How deep agents may delegate to agents."""
+    tool_calls: Annotated[Count | None, Meta(description="Tool calls of one agent.", examples=[1000])] = None
+    """Tool calls of one agent."""
+
+
+class ProbeSettings(Struct, frozen=True, kw_only=True):
+    """Which targets network tools may reach."""
+
+    allow: Annotated[
+        tuple[str, ...],
+        Meta(
+            description=(
+                "Targets beside those the principal may probe anyway: `loopback`, `private`, `public`, host names, "
+                "addresses and networks. Link-local and metadata addresses are never reached."
+            ),
+            examples=[["10.0.0.0/8", "db.internal"]],
+        ),
+    ] = ()
+    """Targets beside those the principal may probe anyway."""
+
+
+class AgentSettings(Struct, frozen=True, kw_only=True):
+    """Where agent files are, beside the built-in ones."""
+
+    directories: Annotated[
+        tuple[str, ...],
+        Meta(description="Directories of agent files, relative to the settings file.", examples=[["agents"]]),
+    ] = ()
+    """Directories of agent files; absolute once loaded."""
+    may_replace: Annotated[
+        bool, Meta(description="Whether an agent file may stand in for a built-in agent.", examples=[True])
+    ] = False
+    """Whether a file marked `replaces = true` may stand in for a built-in agent."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything Quorate is told from outside, checked; built by `load_settings`."""
+
+    environment: Annotated[
+        Environment, Meta(description="Which overlay applies. `QUORATE_ENV` is the same.", examples=["prod"])
+    ] = "dev"
+    """Which overlay applied."""
+    database: Annotated[
+        str,
+        Meta(
+            description=(
+                "The SQLite file of the log. Without one: `.quorate/quorate.db` beside the settings file, or "
+                "`$XDG_DATA_HOME/quorate/quorate.db` where there is none."
+            ),
+            examples=["/var/lib/quorate/quorate.db"],
+        ),
+    ] = ""
+    """The SQLite file of the log; absolute once loaded."""
+    model: Annotated[
+        str,
+        Meta(
+            description=(
+                "The model of agents that name none. `auto` is `playbook` without a key: procedures, no language model."
+            ),
+            examples=["openai:gpt-5.2"],
+        ),
+    ] = "auto"
+    """The model of agents that name none."""
+    workspace: Annotated[
+        str,
+        Meta(
+            description=(
+                "The only directory that file tools may read. Without one: whatever the local operator may read, "
+                "with relative names from the current directory."
+            ),
+            examples=["/srv/work"],
+        ),
+    ] = ""
+    """The only directory that file tools may read; absolute once loaded, empty for no confinement."""
+    log_level: Annotated[Level, Meta(description="What is logged to standard error.", examples=["info"])] = "warning"
+    """What is logged to standard error."""
+    openai: OpenAISettings = OpenAISettings()
+    """How to reach OpenAI, or a server that speaks its protocol."""
+    limits: LimitSettings = LimitSettings()
+    """The most that any run may use."""
+    probe: ProbeSettings = ProbeSettings()
+    """Which targets network tools may reach."""
+    agents: AgentSettings = AgentSettings()
+    """Where agent files are."""
+
+    def find_credential(self, name: str) -> str | None:
+        """Find what a model provider needs, by the name of its environment variable; `None` when it is not set.
+
+        Args:
+            name: Such as `OPENAI_API_KEY`.
+        """
+        known = {
+            "OPENAI_API_KEY": self.openai.api_key.reveal() if self.openai.api_key else "",
+            "OPENAI_BASE_URL": self.openai.base_url,
+        }
+        return known.get(name) or None
+
+
+def cap_limits(limits: Limits, caps: LimitSettings) -> Limits:
+    """Return limits of which none is above what the settings allow."""
+    bounds = {name: value for name, value in structs.asdict(caps).items() if value is not None}
+    own = structs.asdict(limits)
+    return structs.replace(limits, **{k: v if own[k] is None else min(v, own[k]) for k, v in bounds.items()})

@@ -1,0 +1,87 @@
+"""What does every test run under? No network but loopback, no blocked event loop, repeatable data."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "quorate",
+    deadline=None,
+    max_examples=60,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("soak", parent=settings.get_profile("quorate"), max_examples=2000, derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quorate"))
+
+UNIT = Path(__file__).parent / "unit"
+PRIVATE_SETTINGS = ("QUORATE_", "OPENAI_", "ANTHROPIC_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
+
+
+def is_local(address: object) -> bool:
+    """Whether a socket address stays on this machine: loopback, unspecified, or no IP socket at all."""
+    if not isinstance(address, tuple) or not address:
+        return True
+    try:
+        host = ipaddress.ip_address(str(address[0]).partition("%")[0])
+    except ValueError:
+        return str(address[0]) in {"", "localhost"}
+    mapped = getattr(host, "ipv4_mapped", None) or host
+    return mapped.is_loopback or mapped.is_unspecified
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse to leave the machine: a test that needs the outside is a test that fails on a train."""
+
+    class LoopbackSocket(socket.socket):
+        def connect(self, address: object) -> None:
+            check(address)
+            super().connect(address)  # pyright: ignore[reportArgumentType]
+
+        def connect_ex(self, address: object) -> int:
+            check(address)
+            return super().connect_ex(address)  # pyright: ignore[reportArgumentType]
+
+        def sendto(self, data: bytes, *rest: object) -> int:
+            check(rest[-1])
+            return super().sendto(data, *rest)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def check(address: object) -> None:
+        if not is_local(address):
+            raise PermissionError(f"tests stay on loopback; refused to reach {address!r}")
+
+    monkeypatch.setattr(socket, "socket", LoopbackSocket)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting, key or file of the person who runs the tests reaches them; the home is a temporary one."""
+    for name in [n for n in os.environ if n.startswith(PRIVATE_SETTINGS)]:
+        monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name, folder in (("DATA", "data"), ("STATE", "state"), ("CONFIG", "config"), ("CACHE", "cache")):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / folder))
+
+
+@pytest.fixture(autouse=True)
+def no_blocking(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In unit tests, a blocking call of ours on the event loop fails; `@pytest.mark.blocking` lets one be."""
+    if not request.path.is_relative_to(UNIT) or request.node.get_closest_marker("blocking"):
+        yield
+        return
+    detector = BlockBuster(scanned_modules="quorate")
+    detector.activate()
+    try:
+        yield
+    finally:
+        detector.deactivate()

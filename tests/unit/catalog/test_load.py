@@ -1,0 +1,335 @@
+"""Are files read as they are meant, and are all their faults told at once?"""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.unit.catalog.files import SAMPLES, write
+
+from quorate.catalog.definition import AgentDefinition
+from quorate.catalog.load import MOST_BYTES, Catalog, load_catalog
+from quorate.errors import InvalidFiles, InvalidInput, UnknownName
+from quorate.specs import Limits
+
+
+def load(*directories: Path) -> Catalog:
+    """Load without the agents that come with the package."""
+    return load_catalog(directories, builtin=None)
+
+
+def find_faults(directory: Path, *, tools: tuple[str, ...] | None = None) -> list[str]:
+    """The faults of a directory, with paths that start there."""
+    with pytest.raises(InvalidFiles) as caught:
+        load_catalog([directory], tools=tools, builtin=None)
+    return [fault.replace(f"{directory}{os.sep}", "") for fault in caught.value.faults]
+
+
+def test_a_file_becomes_a_definition(tmp_path: Path) -> None:
+    """Every key has its place, and the Markdown is the instructions."""
+    more = 'version = "2"\ntools = ["look"]\noutput = "diagnosis"\nnot_for = ["a poem"]\ntags = ["small"]\n[limits]\nsteps = 3'
+    path = write(tmp_path, "things/looker", more=more)
+    assert load(tmp_path).get("looker") == AgentDefinition(
+        name="looker",
+        version="2",
+        description="Looks at things.",
+        tier="task",
+        domain="things",
+        triggers=("thing",),
+        tools=("look",),
+        output="diagnosis",
+        limits=Limits(steps=3),
+        examples=("look at the thing",),
+        not_for=("a poem",),
+        tags=("small",),
+        instructions="Look at the thing.",
+        source=str(path),
+    )
+
+
+def test_the_agents_that_come_with_the_package_load() -> None:
+    """What is shipped has no fault, each agent with instructions and an example. row: B1"""
+    catalog = load_catalog()
+    assert {"network-diagnostics", "system-monitoring", "log-analysis", "infrastructure", "code-review"} <= set(
+        catalog.names()
+    )
+    assert all(definition.instructions and definition.examples for definition in catalog)
+
+
+def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    """One load shows everything that has to be mended. row: E2"""
+    write(tmp_path, "bad-toml", '+++\nname = "bad-toml"\ntier =\n+++\nx\n')
+    write(
+        tmp_path,
+        "bad-keys",
+        '+++\nname = "bad-keys"\ntrigers = ["a"]\ntier = "boss"\ntriggers = [1]\ndescription = 5\n+++\nx',
+    )
+    write(tmp_path, "named-otherwise", more="").rename(tmp_path / "other-name.md")
+    write(tmp_path, "empty", more="").write_text(
+        '+++\nname = "empty"\ndescription = " "\ntier = "task"\ndomain = "A b"\ntriggers = []\nexamples = []\n+++\n'
+    )
+    write(tmp_path, "not-utf8", b"+++\nname = 'x'\n\xff\n+++\n")
+    write(tmp_path, "plain", "# No front matter\n")
+    assert find_faults(tmp_path) == [
+        "bad-keys.md:1: the key `domain` is missing; add it",
+        "bad-keys.md:1: the key `examples` is missing; add it",
+        "bad-keys.md:3: there is no key `trigers`; did you mean `triggers`?",
+        "bad-keys.md:4: `tier`: invalid enum value 'boss'; mend the value",
+        "bad-keys.md:5: `triggers[0]`: expected `str`, got `int`; mend the value",
+        "bad-keys.md:6: `description`: expected `str`, got `int`; mend the value",
+        "bad-toml.md:3: this is not TOML: Invalid value in column 7; mend the line",
+        "empty.md:3: `description` is empty; write it",
+        "empty.md:5: `domain`: 'A b' is not a name; use `a-z`, `0-9` and `-`",
+        "empty.md:6: `triggers` is empty; without one, no request can be routed here",
+        "empty.md:7: `examples` is empty; without one, no request can be routed here",
+        "empty.md:9: there are no instructions below the front matter; write them",
+        "not-utf8.md:3: byte 0xff is not UTF-8; save the file as UTF-8",
+        "other-name.md:2: `name` is 'named-otherwise', but the file is called `other-name.md`; rename one of them",
+        "plain.md:1: the file does not begin with a `+++` line; put the TOML between two of them",
+    ]
+
+
+def test_the_message_counts_and_lists_the_faults(tmp_path: Path) -> None:
+    """The error can be shown as it is."""
+    write(tmp_path, "plain", "x")
+    with pytest.raises(InvalidFiles, match=r"(?s)1 fault in agent files:\n  .*plain\.md:1: the file does not begin"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Upper", "-dash", "under_score", "a" * 64, "two words", "dot.ted"])
+def test_a_name_that_is_no_identifier_is_refused(tmp_path: Path, name: str) -> None:
+    """Names are safe in subjects, paths and commands."""
+    write(tmp_path, name)
+    assert find_faults(tmp_path) == [
+        f"{name}.md:2: `name` {name!r} is not a name; use at most 63 of `a-z`, `0-9` and `-`, no `-` first"
+    ]
+
+
+def test_a_name_that_only_looks_like_another_is_refused(tmp_path: Path) -> None:
+    """A Cyrillic letter in a name is no accident."""
+    write(tmp_path, "ag\u0435nt")
+    (fault,) = find_faults(tmp_path)
+    assert "has 'е' (U+0435 CYRILLIC SMALL LETTER IE), which looks like another letter, in 'agеnt'" in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("zero\u200bwidth", "U+200B ZERO WIDTH SPACE"),
+        ("right\u202eleft", "U+202E RIGHT-TO-LEFT OVERRIDE"),
+        ("tag\U000e0041", "U+E0041 TAG LATIN CAPITAL LETTER A"),
+        ("filler\u3164", "U+3164 HANGUL FILLER"),
+        ("selector\ufe0f", "U+FE0F VARIATION SELECTOR-16"),
+        ("bell\\u0007", "U+0007 unnamed"),
+        ("p\u0430ypal", "U+0430 CYRILLIC SMALL LETTER A"),
+        ("\uff50ing", "U+FF50 FULLWIDTH LATIN SMALL LETTER P"),
+    ],
+)
+@pytest.mark.parametrize("key", ["description", "triggers", "examples", "not_for"])
+def test_hidden_and_disguised_characters_are_refused(tmp_path: Path, key: str, text: str, found: str) -> None:
+    """What a person cannot see must not steer a model."""
+    value = f'"{text}"' if key == "description" else f'[\n  "fine",\n  "{text}",\n]'
+    lines = {"description": '"Fine."', "triggers": '["a"]', "examples": '["b"]', "not_for": "[]"} | {key: value}
+    front = "".join(f"{name} = {given}\n" for name, given in lines.items())
+    write(tmp_path, "x", f'+++\nname = "x"\ntier = "task"\ndomain = "d"\n{front}+++\nBody\n')
+    (fault,) = find_faults(tmp_path)
+    assert found in fault
+    assert f"`{key}" in fault
+
+
+def test_hidden_characters_in_instructions_are_refused_at_their_line(tmp_path: Path) -> None:
+    """The line is the one of the Markdown."""
+    path = write(tmp_path, "x")
+    path.write_text(path.read_text() + "\nFine\nhid\u200bden\n")
+    (fault,) = find_faults(tmp_path)
+    assert fault.startswith("x.md:12: `instructions` has the invisible character U+200B")
+
+
+def test_other_languages_and_symbols_are_welcome(tmp_path: Path) -> None:
+    """Only deception is refused, not the world."""
+    path = write(tmp_path, "x", more='not_for = ["Прогноз погоды", "naïve café", "λόγος", "天気"]')
+    path.write_text(path.read_text() + "\n⚠️ Größe → 5 µs\n")
+    assert load(tmp_path).get("x").not_for[0] == "Прогноз погоды"
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ("[limits]\nsteps = 0", "x.md:9: `limits.steps` is 0; a limit is more than 0"),
+        ("[limits]\nsteps = 'a'", "x.md:9: `limits.steps`: expected `int`, got `str`; mend the value"),
+        ("[limits]\nstep = 2", "x.md:9: there is no limit `step`; did you mean `steps`?"),
+        ("tools = ['a b']", "x.md:8: 'a b' is not a tool's name; use letters, digits and `_`"),
+        ("tools = ['look', 'look']", "x.md:8: `tools[1]` 'look' is there twice; take one out"),
+        ("tools = ['']", "x.md:8: `tools[0]` is empty; take it out"),
+        ("tools = ['os.system(1)']", "x.md:8: 'os.system(1)' is not a tool's name; use letters, digits and `_`"),
+        ("tags = ['Not This']", "x.md:8: `tags`: 'Not This' is not a name; use `a-z`, `0-9` and `-`"),
+        ("not_for = ['" + "a" * 501 + "']", "x.md:8: `not_for[0]` has 501 characters; at most 500"),
+        ("tools = [" + "'a', " * 65 + "]", "x.md:8: `tools` has 65 entries; at most 64, so choose"),
+        ("instructions = 'x'", "x.md:8: there is no key `instructions`; known: `description`, `domain`, `examples`, "),
+        ("class = 'x'", "x.md:8: there is no key `class`; known: `description`, `domain`, `examples`, "),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_line(tmp_path: Path, more: str, fault: str) -> None:
+    """Each kind of fault, planted alone."""
+    write(tmp_path, "x", more=more)
+    assert any(line.startswith(fault) for line in find_faults(tmp_path)), find_faults(tmp_path)
+
+
+def test_too_long_a_text_is_refused(tmp_path: Path) -> None:
+    """Descriptions are read by models with every request."""
+    path = write(tmp_path, "x")
+    path.write_text(path.read_text().replace("Looks at things.", "a" * 501))
+    assert find_faults(tmp_path) == ["x.md:3: `description` has 501 characters; at most 500, so shorten it"]
+
+
+def test_an_unknown_tool_is_told_with_the_nearest(tmp_path: Path) -> None:
+    """Where the tools are known, a misspelt one is found at load. row: E2"""
+    write(tmp_path, "x", more='tools = [\n  "dns_lookup",\n  "dns_lokup",\n]')
+    assert find_faults(tmp_path, tools=("dns_lookup", "tcp_connect")) == [
+        "x.md:10: there is no tool 'dns_lokup'; did you mean `dns_lookup`?"
+    ]
+    assert load(tmp_path).get("x").tools == ("dns_lookup", "dns_lokup")
+
+
+def test_an_unknown_agent_is_told_with_the_nearest(tmp_path: Path) -> None:
+    """An agent that is used as a tool must be there."""
+    write(tmp_path, "helper")
+    write(tmp_path, "x", more='tools = ["agent:helpr"]')
+    assert find_faults(tmp_path) == ["x.md:8: there is no agent 'helpr'; did you mean `helper`?"]
+
+
+def test_agents_that_call_each_other_in_a_circle_are_refused(tmp_path: Path) -> None:
+    """A circle of two, and an agent that calls itself; a shared delegate is no circle."""
+    write(tmp_path, "a", more='tools = ["agent:b", "agent:d"]')
+    write(tmp_path, "b", more='tools = ["agent:d", "agent:a"]')
+    write(tmp_path, "c", more='tools = ["agent:c"]')
+    write(tmp_path, "d")
+    assert find_faults(tmp_path) == [
+        "b.md:8: agents call each other in a circle: `a` → `b` → `a`; take one call out",
+        "c.md:8: agents call each other in a circle: `c` → `c`; take one call out",
+    ]
+
+
+def test_a_name_may_come_only_once(tmp_path: Path) -> None:
+    """Both files are named."""
+    write(tmp_path, "one/x")
+    write(tmp_path, "two/x")
+    assert find_faults(tmp_path) == ["two/x.md:2: `name` 'x' is also that of one/x.md; rename one of them"]
+
+
+def test_a_builtin_is_replaced_only_on_purpose(tmp_path: Path) -> None:
+    """It takes a mark in the file and a word of the operator."""
+    builtin, mine = tmp_path / "builtin", tmp_path / "mine"
+    write(builtin, "x")
+    path = write(mine, "x")
+    with pytest.raises(InvalidFiles, match=r"mine/x\.md:2: `name` 'x' is a built-in's \(.*\); choose another name"):
+        load_catalog([mine], builtin=builtin)
+    with pytest.raises(InvalidFiles, match="is a built-in's"):
+        load_catalog([mine], builtin=builtin, may_replace=True)
+    write(mine, "x", more="replaces = true")
+    with pytest.raises(InvalidFiles, match=r"mine/x\.md:8: `replaces = true` is not allowed here"):
+        load_catalog([mine], builtin=builtin)
+    assert load_catalog([mine], builtin=builtin, may_replace=True).get("x").source == str(path)
+
+
+def test_too_large_a_file_is_not_read(tmp_path: Path) -> None:
+    """A read is bounded."""
+    write(tmp_path, "x", b"+++\n" + b"#" * MOST_BYTES)
+    assert find_faults(tmp_path) == [f"x.md:1: the file has more than {MOST_BYTES} bytes; shorten it"]
+
+
+def test_links_stay_inside_the_directory(tmp_path: Path) -> None:
+    """A link out of the directory is refused; one inside, as a mounted volume makes them, is read."""
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    write(outside, "secret")
+    write(inside / "..data", "fine")
+    (inside / "fine.md").symlink_to("..data/fine.md")
+    assert load(inside).names() == ("fine",)
+    (inside / "secret.md").symlink_to(outside / "secret.md")
+    (inside / "folder").symlink_to(outside)
+    (inside / "dangling.md").symlink_to("nowhere.md")
+    assert find_faults(inside) == [
+        "dangling.md:1: cannot be read: No such file or directory; mend it, or take it away",
+        "folder:1: is a link to a directory; name that one instead",
+        "secret.md:1: links out of the directory; copy the file here",
+    ]
+
+
+def test_what_is_no_file_does_not_hold_the_start_up(tmp_path: Path) -> None:
+    """A pipe without a writer is empty, not a wait."""
+    os.mkfifo(tmp_path / "pipe.md")
+    assert find_faults(tmp_path) == [
+        "pipe.md:1: the file does not begin with a `+++` line; put the TOML between two of them"
+    ]
+
+
+def test_folders_have_a_depth(tmp_path: Path) -> None:
+    """A tree that never ends is told, not walked."""
+    write(tmp_path / "a/b/c/d/e/f", "deep")
+    assert find_faults(tmp_path) == ["a/b/c/d/e/f:1: deeper than 5 folders; move it up"]
+
+
+def test_a_missing_directory_is_told(tmp_path: Path) -> None:
+    """Nothing is read silently from nowhere."""
+    with pytest.raises(InvalidFiles, match="no-such:1: there is no such directory; create it, or take it out"):
+        load(tmp_path / "no-such")
+
+
+def test_a_readme_hidden_files_and_other_files_are_let_be(tmp_path: Path) -> None:
+    """Only `*.md` are agents."""
+    write(tmp_path, "x")
+    for name in ("README.md", ".draft.md", "notes.txt"):
+        (tmp_path / name).write_text("not an agent")
+    assert load(tmp_path, tmp_path).names() == ("x",)
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    """Some editors write one."""
+    path = write(tmp_path, "x")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load(tmp_path).names() == ("x",)
+
+
+def test_hundreds_of_files_load(tmp_path: Path) -> None:
+    """300 agents are read, found and routed to."""
+    for number in range(300):
+        write(tmp_path, f"d{number % 7}/agent-{number}")
+    catalog = load(tmp_path)
+    assert len(catalog) == 300
+    assert catalog.route("look at the thing").agent == catalog.find("thing")[0].agent == "agent-0"
+
+
+def test_an_unknown_agent_is_refused_with_the_nearest() -> None:
+    """The choices are listed. row: E2"""
+    catalog = load(SAMPLES)
+    with pytest.raises(UnknownName, match=r"There is no agent 'log-analisys'\. Did you mean `log-analysis`\?"):
+        catalog.get("log-analisys")
+    assert "log-analysis" in catalog
+
+
+def test_agents_are_selected_by_what_they_are() -> None:
+    """By tier, domain, tool and tag; all of these, or any. row: E2"""
+    catalog = load(SAMPLES)
+    names = [definition.name for definition in catalog.select(tags=["measure"])]
+    assert names == ["network-diagnostics", "system-monitoring"]
+    assert [d.name for d in catalog.select(domain="logs")] == ["log-analysis"]
+    assert [d.name for d in catalog.select(tools=["agent:log-analysis"])] == ["incident-lead"]
+    assert [d.name for d in catalog.select(domain="logs", tags=["measure"])] == []
+    both = catalog.select(domain="logs", tags=["measure"], match="any")
+    assert [d.name for d in both] == ["log-analysis", "network-diagnostics", "system-monitoring"]
+    assert len(catalog.select()) == len(catalog.select(tier="core")) == len(catalog)
+
+
+def test_agents_come_and_go_by_building_another_catalog() -> None:
+    """A catalog in use never changes under a run. row: E2"""
+    catalog = load(SAMPLES)
+    smaller = catalog.without_agents(["incident-lead", "code-review"])
+    assert ("code-review" in catalog, "code-review" in smaller) == (True, False)
+    assert smaller.with_agents([catalog.get("code-review")]).names() == tuple(
+        name for name in catalog.names() if name != "incident-lead"
+    )
+    with pytest.raises(InvalidInput, match="'incident-lead' has `agent:log-analysis` as a tool"):
+        catalog.without_agents(["log-analysis"])
+    with pytest.raises(UnknownName):
+        catalog.without_agents(["nobody"])
+    with pytest.raises(InvalidInput, match="come twice: log-analysis"):
+        Catalog([catalog.get("log-analysis")] * 2)
