@@ -107,7 +107,9 @@ async def count_run(side: Side) -> float:
 
 
 async def count_delta(side: Side) -> float:
-    return (await count_calls(await prepare_stream(side, 300)) - await count_calls(await prepare_stream(side, 100))) / 200
+    return (
+        await count_calls(await prepare_stream(side, 300)) - await count_calls(await prepare_stream(side, 100))
+    ) / 200
 
 
 async def count_hop(side: Side) -> float:

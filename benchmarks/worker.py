@@ -1,6 +1,6 @@
 """How does one process measure one side? Prints one line of JSON; a workload that fails says why.
 
-    python -m benchmarks.worker quorate count [define run …]
+Used as `python -m benchmarks.worker quorate count [define run …]`, from the repository's root.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Model(FunctionInvocationLayer, BaseChatClient):
         if calls is None:
             contents = [Content.from_text(self.player.script.answer)]
         else:
-            contents = [Content.from_function_call(id, name, arguments=arguments) for id, name, arguments in calls]
+            contents = [Content.from_function_call(key, name, arguments=given) for key, name, given in calls]
         usage = {"input_token_count": 10, "output_token_count": 5, "total_token_count": 15}
         return ChatResponse(messages=[Message("assistant", contents)], response_id="r1", usage_details=usage)
 

@@ -50,7 +50,9 @@ class Model(pydantic_models.Model):
     def provider(self) -> None:
         return None
 
-    async def request(self, messages: object, model_settings: object, model_request_parameters: object) -> ModelResponse:
+    async def request(
+        self, messages: object, model_settings: object, model_request_parameters: object
+    ) -> ModelResponse:
         if self.player.script.delay_s:
             await self.player.wait()
         # The framework writes into the response, so that each run needs its own.

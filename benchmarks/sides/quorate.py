@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from benchmarks.script import MANY, PIECE, TASK, Player, Script
 from quorate import Agent, Limits, MemoryLog, Message, Reply, Request, Text, TextDelta, ToolCall, Usage, tool
 from quorate.messages import ReplyDone, StreamItem
 from quorate.specs import ModelProfile
-
-from benchmarks.script import MANY, PIECE, TASK, Player, Script
 
 PACKAGE = "quorate"
 IMPORT = "from quorate import Agent, tool"

@@ -16,7 +16,7 @@ WORKSHOPS = (
     "hooks",
 )
 FLOORS: dict[int, dict[str, tuple[str, ...]]] = {
-    0: {"ground": ("errors", "clock", "ids")},
+    0: {"ground": ("errors", "clock", "ids", "addresses")},
     1: {"language": ("messages", "specs", "events", "ports", "codec", "conditions")},
     2: {room: (room,) for room in WORKSHOPS},
     3: {"agent": ("agent",)},

@@ -158,7 +158,9 @@ class Agent(Generic[Deps, Output]):
             QuorateError: The run failed; `error.context["run"]` is its id. A limit that is met is no failure: the
                 result says `incomplete`.
         """
-        run = self.open_run(task, deps=deps, history=history, options=_choose(options, limits, log))
+        run = self.open_run(
+            task, deps=deps, history=history, options=_choose(options, limits, log) if limits or log else options
+        )
         async for _ in attempt(run):
             pass
         return build_result(run, self.output_type)
@@ -178,7 +180,13 @@ class Agent(Generic[Deps, Output]):
         The last item is the event that ends or rests the run. Takes and raises what `run` does; leaving the loop
         early stops the work.
         """
-        run = self.open_run(task, deps=deps, history=history, options=_choose(options, limits, log), live=True)
+        run = self.open_run(
+            task,
+            deps=deps,
+            history=history,
+            options=_choose(options, limits, log) if limits or log else options,
+            live=True,
+        )
         async with aclosing(attempt(run)) as items:
             async for item in items:
                 yield item
@@ -340,8 +348,6 @@ class Agent(Generic[Deps, Output]):
 
 
 def _choose(options: RunOptions, limits: Limits | None, log: Log | None) -> RunOptions:
-    if limits is None and log is None:
-        return options
     return structs.replace(options, limits=limits or options.limits, log=log or options.log)
 
 

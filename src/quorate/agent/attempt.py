@@ -56,7 +56,7 @@ async def attempt(run: Run) -> Steps:
     finally:
         run.scope.close()
     await _end(run, ending[0], **ending[1])
-    for item in run.take():
+    for item in run.journal.take():
         yield item
 
 

@@ -46,8 +46,9 @@ async def steps(run: Run) -> Steps:
             journal.write(ModelRequested, key, model=run.profile.name, messages=len(run.messages))
             await journal.commit()
             if run.live:
-                for item in run.take():
-                    yield item
+                if run.watched:
+                    for item in journal.take():
+                        yield item
                 async with aclosing(stream_reply(run, key)) as items:
                     async for item in items:
                         yield item
@@ -70,8 +71,9 @@ async def steps(run: Run) -> Steps:
                         yield item
             else:
                 await run.scope.wait(settle_calls(run, keyed))
-        for item in run.take():
-            yield item
+        if run.watched:
+            for item in journal.take():
+                yield item
         if calls is None:
             return
 
@@ -131,7 +133,7 @@ async def watch_calls(run: Run, keyed: list[Keyed]) -> Steps:
     task.add_done_callback(lambda _: run.journal.wake())
     try:
         while True:
-            if items := run.take():
+            if items := run.journal.take():
                 for item in items:
                     yield item
             elif task.done():

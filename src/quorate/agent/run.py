@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from quorate.agent.compile import Compiled
 from quorate.agent.journal import Journal
 from quorate.agent.limits import Budget, Counter
@@ -74,10 +72,6 @@ class Run:
             settings=compiled.settings,
             key=key,
         )
-
-    def take(self) -> Sequence[AnyEvent | Delta]:
-        """Take what the reader of the whole run has not seen; a delegate leaves it to the agent above."""
-        return self.journal.take() if self.watched else ()
 
     def add_repair(self, error: InvalidInput, final: ToolCall | None) -> None:
         """Tell the model why its answer does not fit.

@@ -52,7 +52,7 @@ def say_json_line(value: object) -> None:
 
 def escape_json(text: str) -> str:
     r"""Spell the characters a terminal may act on as `\u…`, which JSON readers turn back into them."""
-    return "".join(c if c.isascii() and c != "\x7f" or clean(c) == c else _escape(c) for c in text)
+    return "".join(c if clean(c) == c else _escape(c) for c in text)
 
 
 def _escape(character: str) -> str:

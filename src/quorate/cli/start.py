@@ -41,7 +41,9 @@ def _start(arguments: list[str]) -> int:
         code = get_command(build_app()).main(arguments, prog_name="quorate", standalone_mode=False)
     except typer.Abort:
         return INTERRUPTED
-    except click_error as error:
+    except Exception as error:  # only what typer says about the words that were typed; the rest is raised again
+        if not isinstance(error, click_error):
+            raise
         _complain(describe_usage(error))
         return USAGE
     return code if isinstance(code, int) else 0

@@ -15,7 +15,7 @@ _BREAK = re.compile(r"\r\n?")
 
 
 def clean(text: str) -> str:
-    """Return a text whose control and invisible characters are spelled out, such as `\\x1b`."""
+    r"""Return a text whose control and invisible characters are spelled out, such as `\x1b`."""
     return _UNFIT.sub(_spell, _BREAK.sub("\n", text))
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
@@ -87,14 +88,15 @@ def find_target(name: str, *, credentials: Credentials, base_urls: Mapping[str, 
     if not stated and provider.base_url_env is not None:
         stated, what = credentials(provider.base_url_env), f"`{provider.base_url_env}`"
     base_url = (stated or "").strip() or provider.base_url
+    is_named = base_url.rstrip("/") != provider.base_url
     scheme = check_base_url(base_url, what=what)
-    host = base_url.partition("://")[2].partition("/")[0]
+    host = urlsplit(base_url).hostname or ""
     facts = table.find_facts(name)
     return Target(
         provider=provider,
         model_name=model_name,
         base_url=base_url,
-        guard=Guard(scheme=scheme, private=bool(stated) or is_loopback_name(host.rpartition(":")[0] or host)),
+        guard=Guard(scheme=scheme, private=is_named or is_loopback_name(host)),
         price=table.find_price(name),
         context_tokens=facts.context_tokens if facts else None,
     )

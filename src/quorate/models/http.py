@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from io import BytesIO
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -24,6 +25,7 @@ from quorate.models.deadlines import TIMEOUTS, Timeouts
 MAX_BYTES = 16 << 20
 MAX_CONNECTIONS = 512
 READ_BUFFER_BYTES = 16 << 10
+PIECEWISE_BYTES = 512 << 10
 DRAIN_S = 0.05
 SUBJECT = "The model's provider"
 
@@ -73,7 +75,9 @@ class HttpClient:
         session = await self._get_session()
         try:
             async with asyncio.timeout(waited):
-                response = await session.post(url, data=body, headers=headers, allow_redirects=False)
+                # A large body is sent in pieces, so that other work goes on between them.
+                data = body if len(body) <= PIECEWISE_BYTES else BytesIO(body)
+                response = await session.post(url, data=data, headers=headers, allow_redirects=False)
         except Failure as error:
             raise build_head_error(error, self.timeouts, waited_s=waited) from hide_secrets(error)
         try:
@@ -182,7 +186,7 @@ class Received:
 
     async def drain(self) -> None:
         """Wait a moment for the body's end, so that the connection can serve again; without it, it is closed."""
-        with suppress(*Failure):
+        with suppress(*Failure, RuntimeError):
             async with asyncio.timeout(DRAIN_S):
                 await self._response.content.readany()
 
@@ -193,7 +197,7 @@ class Received:
         try:
             async with asyncio.timeout(ends - time.monotonic()):
                 piece = await self._response.content.readany()
-        except Failure as error:
+        except (*Failure, RuntimeError) as error:  # aiohttp says so when a connection ended between two reads
             raise build_body_error(error, part) from hide_secrets(error)
         self._size += len(piece)
         if self._size > self._max_bytes:
@@ -267,7 +271,7 @@ def hide_secrets(error: BaseException) -> BaseException | None:
 def build_head_error(error: BaseException, timeouts: Timeouts, *, waited_s: float) -> QuorateError:
     """Say in our words why no answer began; what failed before the answer may be tried again."""
     if isinstance(error, aiohttp.ServerTimeoutError):
-        late = DeadlineExceeded(f"Connecting to the provider took more than {timeouts.connect_s:g} s.", layer="connect")
+        late = DeadlineExceeded(f"{SUBJECT} gave no connection within {timeouts.connect_s:g} s.", layer="connect")
         late.retryable = True
         return late
     if isinstance(error, TimeoutError):

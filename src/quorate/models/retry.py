@@ -85,16 +85,16 @@ class Retrying:
 
     async def complete(self, request: Request) -> Reply:
         """Answer in one piece, after up to `policy.attempts` attempts; raises what the last one raised."""
-        with self._count() as attempt:
+        with self._count() as call:
             while True:
                 try:
                     return await self.inner.complete(request)
                 except QuorateError as error:
-                    await attempt.wait(error)
+                    await self._wait(call, error)
 
     async def stream(self, request: Request) -> AsyncGenerator[StreamItem]:
         """Answer piece by piece; once a piece was given out, a failure is final."""
-        with self._count() as attempt:
+        with self._count() as call:
             while True:
                 given = False
                 items = cast("AsyncGenerator[StreamItem]", self.inner.stream(request))
@@ -107,7 +107,7 @@ class Retrying:
                 except QuorateError as error:
                     if given:
                         raise
-                    await attempt.wait(error)
+                    await self._wait(call, error)
 
     async def aclose(self) -> None:
         """Close the inner model's connections; they open again when it is used again."""
@@ -121,54 +121,40 @@ class Retrying:
         await self.aclose()
 
     @contextmanager
-    def _count(self) -> Generator[_Attempts]:
+    def _count(self) -> Generator[_Call]:
         self._active += 1
-        attempts = _Attempts(self)
+        call = _Call(self._monotonic())
         try:
-            yield attempts
+            yield call
         finally:
             self._active -= 1
-            if attempts.number > 1:
+            if call.number > 1:
                 self._retrying -= 1
 
-    def take_retry(self) -> bool:
-        """Take a place among the retries under way; `False` when the budget is used up."""
-        if self._retrying >= max(self.policy.floor, self.policy.budget * self._active):
-            return False
-        self._retrying += 1
-        return True
-
-    async def pause(self, error: QuorateError, *, number: int, started: float) -> None:
-        """Wait before attempt `number + 1`, or raise `error` when the wait would pass the deadline."""
-        delay = choose_delay(self.policy, number, retry_after_s=get_retry_after(error), random=self._random)
-        if self._monotonic() + delay > started + self.policy.deadline_s:
+    async def _wait(self, call: _Call, error: QuorateError) -> None:
+        """Wait for the next attempt at a call, or raise `error` when there is none."""
+        policy = self.policy
+        if call.number >= policy.attempts or not is_worth_retrying(error):
+            raise error
+        if call.number == 1:
+            if self._retrying >= max(policy.floor, policy.budget * self._active):
+                raise error
+            self._retrying += 1
+        delay = choose_delay(policy, call.number, retry_after_s=get_retry_after(error), random=self._random)
+        call.number += 1
+        if self._monotonic() + delay > call.started + policy.deadline_s:
             raise error
         await self._sleep(delay)
 
-    def read_time(self) -> float:
-        """Read the monotonic clock."""
-        return self._monotonic()
 
+class _Call:
+    """One call and its attempts so far."""
 
-class _Attempts:
-    """The attempts at one call."""
+    __slots__ = ("number", "started")
 
-    __slots__ = ("_owner", "_started", "number")
-
-    def __init__(self, owner: Retrying) -> None:
-        self._owner = owner
-        self._started = owner.read_time()
+    def __init__(self, started: float) -> None:
+        self.started = started
         self.number = 1
-
-    async def wait(self, error: QuorateError) -> None:
-        """Wait for the next attempt, or raise `error` when there is none."""
-        owner = self._owner
-        if self.number >= owner.policy.attempts or not is_worth_retrying(error):
-            raise error
-        if self.number == 1 and not owner.take_retry():
-            raise error
-        self.number += 1
-        await owner.pause(error, number=self.number - 1, started=self._started)
 
 
 def is_worth_retrying(error: QuorateError) -> bool:

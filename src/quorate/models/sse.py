@@ -72,15 +72,12 @@ class EventParser:
                     events.append(data[0] if len(data) == 1 else b"\n".join(data))
                     data.clear()
                     self._size = 0
-            elif line.startswith(b"data:"):
+            elif line.startswith(b"data:") or line == b"data":
                 value = line[6:] if line[5:6] == b" " else line[5:]
                 self._size += len(value) + 1
                 if self._size > self._max:
                     self._refuse()
                 data.append(value)
-            elif line == b"data":
-                self._size += 1
-                data.append(b"")
         return events
 
     def _refuse(self) -> None:

@@ -133,9 +133,10 @@ def _walk(struct: type[Struct], place: KeyPath) -> Iterator[Key]:
         path = (*place, field.name)
         if isinstance(field.type, type) and issubclass(field.type, Struct):
             yield from _walk(field.type, path)
-        else:
-            kind = cast("object", field.type)
-            meta = _find_meta(kind)
+            continue
+        kind = cast("object", field.type)
+        meta = _find_meta(kind)
+        if meta is not None:
             examples = cast("list[object]", meta.examples or [""])
             yield Key(
                 path=path,
@@ -146,9 +147,10 @@ def _walk(struct: type[Struct], place: KeyPath) -> Iterator[Key]:
             )
 
 
-def _find_meta(kind: object) -> Meta:
+def _find_meta(kind: object) -> Meta | None:
+    """Find what a key says about itself; what says nothing is no key."""
     found = [item for item in getattr(kind, "__metadata__", ()) if isinstance(item, Meta)]
-    return found[-1] if found else Meta()
+    return found[-1] if found else None
 
 
 def _strip_meta(kind: object) -> object:

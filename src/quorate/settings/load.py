@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from quorate.errors import InvalidFiles, InvalidInput
+from quorate.security.secrets import Secret
 from quorate.settings.check import check_key_strength, check_value
 from quorate.settings.keys import KeyPath, convert, find_key, list_keys, nest, suggest
 from quorate.settings.references import expand, has_reference
@@ -28,6 +29,8 @@ from quorate.settings.sources import (
 )
 from quorate.settings.values import Settings
 
+_CREDENTIAL = re.compile(r"[A-Z][A-Z0-9_]*_(?:API_KEY|BASE_URL)")
+"""How variables are called that model providers read."""
 _PLACE = re.compile(r"(.*?):(\d+): ")
 
 
@@ -123,7 +126,8 @@ class _Merger:
     def build(self, environment: str, database: str) -> Settings:
         """Build the settings; what holds between two of them is checked here."""
         values = {("database",): database, **self._values, ("environment",): environment}
-        settings = _build(values)
+        credentials = {n: Secret(v) for n, v in self._variables.items() if v and _CREDENTIAL.fullmatch(n)}
+        settings = msgspec.structs.replace(_build(values), credentials=credentials)
         if settings.environment != "dev":
             weak = check_key_strength(settings.openai.api_key, base_url=settings.openai.base_url)
             place = self._places.get(("openai", "api_key"))

@@ -32,7 +32,7 @@ class OpenAISettings(Struct, frozen=True, kw_only=True):
 
 
 Count = Annotated[int, Meta(gt=0)]
-Amount = Annotated[float, Meta(gt=0)]
+Amount = Annotated[float, Meta(gt=0, le=1e9)]
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True):
@@ -106,12 +106,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description=(
-                "The model of agents that name none. `auto` is `playbook` without a key: procedures, no language model."
+                "The model of agents: `provider:name`, or `playbook`, or `auto`: an agent's own playbook, which needs "
+                "no language model."
             ),
             examples=["openai:gpt-5.2"],
         ),
     ] = "auto"
-    """The model of agents that name none."""
+    """The model of agents."""
     workspace: Annotated[
         str,
         Meta(
@@ -133,6 +134,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Which targets network tools may reach."""
     agents: AgentSettings = AgentSettings()
     """Where agent files are."""
+    credentials: dict[str, Secret] = {}
+    """Keys and addresses of other model providers, as variables such as `GROQ_API_KEY` gave them; no setting itself."""
 
     def find_credential(self, name: str) -> str | None:
         """Find what a model provider needs, by the name of its environment variable; `None` when it is not set.
@@ -140,11 +143,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         Args:
             name: Such as `OPENAI_API_KEY`.
         """
-        known = {
-            "OPENAI_API_KEY": self.openai.api_key.reveal() if self.openai.api_key else "",
-            "OPENAI_BASE_URL": self.openai.base_url,
-        }
-        return known.get(name) or None
+        if name == "OPENAI_API_KEY":
+            return self.openai.api_key.reveal() if self.openai.api_key else None
+        if name == "OPENAI_BASE_URL":
+            return self.openai.base_url or None
+        found = self.credentials.get(name)
+        return found.reveal() if found else None
 
 
 def cap_limits(limits: Limits, caps: LimitSettings) -> Limits:

@@ -78,10 +78,13 @@ class Tool(Generic[P, R]):
         """What the tool is, to a model and to the runtime."""
         if self._spec is None:
             options, signature = self.options, self._prepare().signature
-            description, parameters = read_docstring(self.function.__doc__)
+            described, parameters = read_docstring(self.function.__doc__)
+            description = described if options.description is None else options.description
+            if options.deprecated:
+                description = f"{description}\n\nDeprecated: {options.deprecated}".strip()
             self._spec = ToolSpec(
                 name=self.name,
-                description=description if options.description is None else options.description,
+                description=description,
                 parameters=build_schema(signature.arguments, parameters),
                 effect=options.effect,
                 timeout_s=options.timeout_s,

@@ -44,9 +44,7 @@ def find_command(name: str) -> str | None:
     return shutil.which(name, path=SEARCH_PATH)
 
 
-async def run_command(
-    argv: Sequence[str], *, timeout_s: float, max_output_bytes: int = 1 << 20
-) -> CommandResult:
+async def run_command(argv: Sequence[str], *, timeout_s: float, max_output_bytes: int = 1 << 20) -> CommandResult:
     """Run a program given as a list of words; nothing is interpreted by a shell.
 
     Its environment holds the search path and the C locale alone. When its time is over, or the caller is cancelled,

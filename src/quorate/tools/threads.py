@@ -26,7 +26,7 @@ class ThreadPool:
     """
 
     def __init__(self, max_threads: int = MAX_THREADS) -> None:
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._jobs: queue.Queue[_Job] = queue.Queue(max_threads)
         self._slots = asyncio.Semaphore(max_threads)
         self._lock = threading.Lock()
         self._idle = 0

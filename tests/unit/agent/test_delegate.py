@@ -41,7 +41,7 @@ async def test_an_agent_is_a_tool_with_a_schema() -> None:
 
 
 async def test_usage_and_cost_of_delegates_are_in_the_total() -> None:
-    """What a delegate uses counts for the whole run, and against its limits. row: B10"""
+    """What a delegate uses counts for the whole run, and against its limits."""
     helper = Agent("helper", model=ScriptedModel([reply("done", tokens=40, cost_usd=0.2)] * 9))
     lead = Agent(
         "lead",
@@ -58,7 +58,7 @@ async def test_usage_and_cost_of_delegates_are_in_the_total() -> None:
 
 
 async def test_a_delegate_that_fails_degrades_only_itself() -> None:
-    """Its failure, or a limit it meets, is told to the agent above. row: D15"""
+    """Its failure, or a limit it meets, is told to the agent above."""
     broken = Agent("broken", model=ScriptedModel([UpstreamError("the model is down")]))
     endless = Agent(
         "endless",

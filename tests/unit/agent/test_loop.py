@@ -94,7 +94,7 @@ async def test_calls_that_share_an_id_are_told_apart() -> None:
 
 
 async def test_parallel_calls_run_side_by_side_and_keep_their_order() -> None:
-    """Each of three calls waits for the other two: they could not end one after another. row: B3"""
+    """Each of three calls waits for the other two: they could not end one after another."""
     barrier = asyncio.Barrier(3)
 
     @tool(effect="idempotent")
@@ -150,7 +150,7 @@ async def test_usage_and_cost_are_recorded_with_the_end() -> None:
 
 
 async def test_a_cost_limit_needs_a_known_price() -> None:
-    """A bound that cannot hold is refused before anything is spent. row: B10"""
+    """A bound that cannot hold is refused before anything is spent."""
     model = ScriptedModel(["hi"], profile=ModelProfile(name="mystery:one", priced=False))
     with pytest.raises(InvalidInput, match=r"No price is known for model 'mystery:one', so a limit of \$0.5"):
         await Agent("a", model=model).run("x", limits=Limits(cost_usd=0.5))
@@ -297,7 +297,7 @@ async def test_what_a_model_can_mend_goes_back_to_it() -> None:
 
 
 async def test_a_crash_in_a_tool_does_not_take_the_run_along() -> None:
-    """Any exception of a tool becomes its result; the others' results are kept. row: D15"""
+    """Any exception of a tool becomes its result; the others' results are kept."""
 
     @tool
     async def crash() -> str:
@@ -339,7 +339,7 @@ async def test_what_an_operator_must_mend_is_raised_after_all_calls_ended() -> N
 
 
 async def test_a_stream_yields_events_and_text_in_order() -> None:
-    """Pieces come before the reply is recorded; joined they are the text; the last item ends the run. row: A12"""
+    """Pieces come before the reply is recorded; joined they are the text; the last item ends the run."""
     agent = Agent(
         "a", model=ScriptedModel([call("look", name="x"), "twelve small pieces of text"]), tools=Effects().tools()
     )
@@ -354,7 +354,7 @@ async def test_a_stream_yields_events_and_text_in_order() -> None:
 
 
 async def test_a_stream_that_is_cut_is_incomplete() -> None:
-    """A model whose stream ends without a whole reply did not answer. row: A12"""
+    """A model whose stream ends without a whole reply did not answer."""
 
     class Cut:
         profile = ModelProfile(name="cut")
@@ -418,7 +418,7 @@ async def test_progress_of_a_tool_is_streamed_not_stored() -> None:
 
 
 async def test_deps_and_facts_reach_tools() -> None:
-    """A tool finds the caller's deps and the run's facts in its context. row: E3"""
+    """A tool finds the caller's deps and the run's facts in its context."""
     seen: list[object] = []
 
     @tool

@@ -1,5 +1,6 @@
 """Is the final answer what it must be, whatever the model can do?"""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
@@ -123,7 +124,7 @@ def test_a_pydantic_fault_is_told_as_such() -> None:
 async def test_a_type_without_schema_is_refused_before_the_run() -> None:
     """An output type that JSON cannot hold is the author's to mend."""
     with pytest.raises(InvalidInput, match="No JSON Schema can be made of"):
-        await Agent("a", model=ScriptedModel(["x"]), output_type=object().__class__).run("x")
+        await Agent("a", model=ScriptedModel(["x"]), output_type=asyncio.Lock).run("x")
 
 
 async def test_final_result_is_a_reserved_name() -> None:

@@ -194,7 +194,7 @@ async def test_control_events_are_absorbed() -> None:
 
 
 async def test_an_unsafe_call_of_unknown_outcome_waits_for_a_person() -> None:
-    """After a crash inside an unsafe call nobody guesses: the run rests, and the answer decides. row: B6"""
+    """After a crash inside an unsafe call nobody guesses: the run rests, and the answer decides."""
     log = MemoryLog()
     agent = Agent("payer", model=ScriptedModel([call("pay", amount=5), "paid"]), tools=Effects().tools())
     await agent.run("pay", log=log, options=RunOptions(run_id="run-1"))
@@ -240,7 +240,7 @@ async def answer(
 
 
 async def test_a_call_that_needs_approval_rests_the_run() -> None:
-    """An approval toolset holds the exact call until a person answers; calls beside it are made. row: B6"""
+    """An approval toolset holds the exact call until a person answers; calls beside it are made."""
     effects, log = Effects(), MemoryLog()
     guarded = Approved(Toolbox(effects.tools()), lambda call: call.name == "pay")  # type: ignore[arg-type]
     agent = Agent(
@@ -265,7 +265,7 @@ async def test_a_call_that_needs_approval_rests_the_run() -> None:
 
 
 async def test_replay_comes_to_the_same_end_without_doing_anything() -> None:
-    """A recorded run replays offline; a missing step or another end is named. row: C14"""
+    """A recorded run replays offline; a missing step or another end is named."""
     whole, effects = await record(), Effects()
     agent = Agent("looker", model=ScriptedModel([]), tools=effects.tools())
     result = await replay(agent, whole)

@@ -57,7 +57,7 @@ async def test_a_built_agent_runs_with_its_tools() -> None:
     answer = '{"applies": true, "summary": "3 errors", "findings": []}'
     agent = build_reader(ScriptedModel([call("log_summary", path="app.log"), answer]))
     result = await agent.run("what errors are in app.log?")
-    assert result.messages[2].parts[0].content == '"app.log: 3 errors"' or "3 errors" in str(result.messages[2])
+    assert "app.log: 3 errors" in str(result.messages[2].parts)
     assert isinstance(result.output, Diagnosis)
     assert result.output.summary == "3 errors"
 

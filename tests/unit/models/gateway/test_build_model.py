@@ -37,6 +37,8 @@ def test_the_environment_may_say_where_the_provider_is() -> None:
     assert find("openai:x") == ("https://api.openai.com/v1", Guard(scheme="https"))
     own = "http://10.0.0.5:8000/v1"
     assert find("openai:x", OPENAI_BASE_URL=own) == (own, Guard(scheme="http", private=True))
+    same = "https://api.openai.com/v1/"
+    assert find("openai:x", OPENAI_BASE_URL=same) == (same, Guard(scheme="https"))
     assert find("ollama:x")[1] == Guard(scheme="http", private=True)
 
 

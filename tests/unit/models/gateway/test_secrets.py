@@ -23,7 +23,7 @@ class Holder(msgspec.Struct):
         f"{SECRET}",
         f"{SECRET!r:>40}",
         f"{SECRET:>40}",
-        "%s" % SECRET,
+        "{}".format(SECRET),  # noqa: UP032
         repr([SECRET]),
         repr(Holder(SECRET)),
         msgspec.json.encode(Holder(SECRET), enc_hook=encode_secret).decode(),
@@ -46,8 +46,8 @@ def test_it_is_read_where_it_is_used() -> None:
 
 
 def test_equal_secrets_are_equal() -> None:
-    assert SECRET == Secret("sk-canary")
-    assert SECRET != Secret("other")
+    assert Secret("sk-canary") == SECRET
+    assert Secret("other") != SECRET
     assert SECRET != "sk-canary"
     assert len({SECRET, Secret("sk-canary")}) == 1
     assert not Secret("")

@@ -62,7 +62,9 @@ def test_an_address_is_of_its_least_trusted_kind(address: str, kind: str) -> Non
     assert classify(address) == kind
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "168.63.129.16", "fd00:ec2::254", "0.0.0.0", "::ffff:169.254.169.254"])
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "168.63.129.16", "fd00:ec2::254", "0.0.0.0", "::ffff:169.254.169.254"]
+)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_metadata_and_reserved_addresses_are_never_reached(address: str, scheme: str) -> None:
     """Not even when the operator named the place."""

@@ -190,6 +190,27 @@ def test_a_schema_that_cannot_be_strict_is_sent_as_it_is(property_: dict) -> Non
     assert (sent["strict"], sent["schema"]) == (False, schema)
 
 
+def test_lists_choices_and_known_formats_stay_when_strict() -> None:
+    choice = [{"type": "null"}, {"type": "string", "format": "date", "default": "x"}]
+    schema = {
+        "type": "object",
+        "properties": {
+            "a": {"type": "array", "items": {"anyOf": choice}},
+            "b": {"type": "string", "format": "binary"},
+        },
+    }
+    sent = write(output=OutputSpec(name="A", json_schema=schema))["response_format"]["json_schema"]["schema"]
+    assert sent["properties"] == {
+        "a": {"type": "array", "items": {"anyOf": [{"type": "null"}, {"type": "string", "format": "date"}]}},
+        "b": {"type": "string"},
+    }
+
+
+def test_a_schema_that_is_no_object_is_not_strict() -> None:
+    schema: dict = {"anyOf": [{"type": "object", "properties": {}}]}
+    assert write(output=OutputSpec(name="A", json_schema=schema))["response_format"]["json_schema"]["strict"] is False
+
+
 def test_a_schema_that_is_too_deep_is_not_strict() -> None:
     schema: dict = {"type": "string"}
     for _ in range(200):

@@ -12,7 +12,7 @@ from quorate.tools.threads import ThreadPool
 
 
 async def test_threads_are_bounded_and_reused() -> None:
-    """Nine calls on two threads never run three at once, and all end. row: C7"""
+    """Nine calls on two threads never run three at once, and all end."""
     pool, lock, now, most = ThreadPool(2), threading.Lock(), 0, 0
     gate = threading.Barrier(2)
 

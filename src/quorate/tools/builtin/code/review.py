@@ -42,7 +42,10 @@ SKIPPED_DIRECTORIES = frozenset(
         "dev",
     ]
 )
+PYTHON = frozenset({".py", ".pyi"})
 MAX_FILE_BYTES = 1_000_000
+MAX_PARSED_BYTES = 300_000
+"""The parser holds up every thread of the process while it works, so it is not given more at once."""
 
 
 class SeverityCounts(Struct, frozen=True, kw_only=True):
@@ -62,7 +65,7 @@ class Review(Struct, frozen=True, kw_only=True):
     """Files that were reviewed."""
     lines: int
     skipped: tuple[str, ...]
-    """Files of a known language that were not reviewed, each with the reason; the first of them."""
+    """Files of a known language that were not reviewed, or in part, each with the reason; the first of them."""
     total: int
     """All findings, listed or not."""
     severities: SeverityCounts
@@ -128,7 +131,7 @@ def review_tree(
 
 def review_source(source: Source, limits: Limits) -> Iterator[Finding]:
     """Review one file's text."""
-    if find_suffix(source.file) in {".py", ".pyi"}:
+    if is_parsed(source):
         yield from review_python(source, limits)
     yield from review_lines(source)
     todos = find_todos(source)
@@ -142,6 +145,11 @@ def review_source(source: Source, limits: Limits) -> Iterator[Finding]:
             message=count,
             evidence="",
         )
+
+
+def is_parsed(source: Source) -> bool:
+    """Tell whether a file is Python, and of a size that is parsed."""
+    return find_suffix(source.file) in PYTHON and len(source.text) <= MAX_PARSED_BYTES
 
 
 def _review_file(workspace: Workspace, entry: Entry, tally: _Tally, limits: Limits) -> None:
@@ -158,6 +166,8 @@ def _review_file(workspace: Workspace, entry: Entry, tally: _Tally, limits: Limi
     tally.bytes += len(data)
     tally.todos += len(find_todos(source))
     tally.findings.extend(review_source(source, limits))
+    if find_suffix(entry.path) in PYTHON and not is_parsed(source):
+        tally.skipped.append(f"{entry.path}: it is too large to parse; only its lines were reviewed")
 
 
 def _spent(tally: _Tally, bounds: ReviewBounds, started: float) -> str:

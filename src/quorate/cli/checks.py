@@ -1,0 +1,202 @@
+"""Is this machine ready, and what is to be done where it is not?"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from quorate.assembly import Parts
+from quorate.cli.words import clean_line
+from quorate.errors import InvalidFiles, QuorateError
+from quorate.models.facts import load_table
+from quorate.settings import Settings, load_settings
+from quorate.settings.check import KEYLESS_MODELS, check_key_strength
+from quorate.state.backends.sqlite import open_sqlite_log
+
+Status = Literal["ok", "warning", "fault", "skipped"]
+LEAST_PYTHON = (3, 11)
+LEAST_FREE_MB = 200
+MOST_CHECKED_BYTES = 256 << 20
+"""The size above which a database is not read through: that would take minutes."""
+LOCK_WAIT_S = 1.0
+EXTRAS: tuple[tuple[str, tuple[str, ...], Status, str], ...] = (
+    ("cel", ("cel",), "fault", "playbooks need it"),
+    ("ops", ("psutil", "dns", "cryptography"), "warning", "the operations tools report more with it"),
+    ("pydantic", ("pydantic",), "ok", "only for pydantic models as arguments and answers"),
+)
+"""Each extra: its modules, how bad it is without, and why."""
+PROGRAMS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("ping",), "reachability is measured with TCP connections instead"),
+    (("traceroute", "tracepath"), "routes are measured as far as this user may"),
+    (("ip",), "routes are read from the kernel's tables instead"),
+    (("ss",), "listening ports are read from the kernel's tables instead"),
+    (("systemctl",), "services cannot be listed"),
+    (("journalctl",), "the journal cannot be read; log files can"),
+    (("docker", "podman"), "containers cannot be listed"),
+)
+"""Programs that tools use, any of each row, and what happens without."""
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """What was looked at, how it stands, and what to do."""
+
+    name: str
+    status: Status
+    detail: str
+    advice: str = ""
+
+
+def run_checks(*, least_free_mb: int = LEAST_FREE_MB) -> list[Check]:
+    """Look at everything; a fault in one place does not hide those in another."""
+    found = [check_python(sys.version_info[:3]), *check_extras()]
+    try:
+        settings = load_settings()
+    except InvalidFiles as error:
+        found += [Check(name="settings", status="fault", detail=fault) for fault in error.faults]
+        return found + [
+            Check(name=name, status="skipped", detail="the settings have faults; mend them first")
+            for name in ("database", "disk", "model", "agents")
+        ] + check_programs()  # fmt: skip
+    found.append(Check(name="settings", status="ok", detail=f"the environment is {settings.environment}"))
+    found += [
+        _guard("database", lambda: check_database(Path(settings.database))),
+        _guard("disk", lambda: check_disk(Path(settings.database), least_free_mb=least_free_mb)),
+        _guard("model", lambda: check_model(settings)),
+    ]
+    return [*found, *check_programs(), *check_agents(settings)]
+
+
+def check_python(version: tuple[int, int, int]) -> Check:
+    """Check the interpreter's version."""
+    shown, least = ".".join(map(str, version)), ".".join(map(str, LEAST_PYTHON))
+    if version[:2] < LEAST_PYTHON:
+        advice = f"install Python {least} or newer"
+        return Check(name="python", status="fault", detail=f"{shown} is older than {least}", advice=advice)
+    return Check(name="python", status="ok", detail=f"{shown} at {sys.executable}")
+
+
+def check_extras() -> Iterator[Check]:
+    """Check which optional dependencies are installed."""
+    for extra, modules, status, why in EXTRAS:
+        missing = [module for module in modules if importlib.util.find_spec(module) is None]
+        name = f"extra {extra}"
+        if missing:
+            detail, advice = f"without {', '.join(missing)}: {why}", f"pip install 'quorate[{extra}]'"
+            yield Check(name=name, status=status, detail=detail, advice=advice)
+        else:
+            yield Check(name=name, status="ok", detail="installed")
+
+
+def check_database(path: Path) -> Check:
+    """Check that the log can be written: that it is ours, sound, and not held by another process."""
+    if not path.exists():
+        place = _find_existing(path)
+        if not place.is_dir():
+            advice = "set `database` in the settings to a file in a directory of yours"
+            return Check(name="database", status="fault", detail=f"{str(place)!r} is no directory", advice=advice)
+        with tempfile.TemporaryFile(dir=place):
+            return Check(name="database", status="ok", detail=f"{path} will be made when it is first needed")
+    with closing(sqlite3.connect(f"file:{_quote(path)}?mode=rw", uri=True, timeout=LOCK_WAIT_S)) as connection:
+        connection.isolation_level = None
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        is_small = path.stat().st_size <= MOST_CHECKED_BYTES
+        said = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if is_small else "ok"
+    if said != "ok":
+        return Check(name="database", status="fault", detail=f"{path} is damaged: {clean_line(str(said))}",
+                     advice="restore it from a backup")  # fmt: skip
+    runs = asyncio.run(_count_runs(path))
+    return Check(name="database", status="ok", detail=f"{path} is writable and sound; {runs}")
+
+
+async def _count_runs(path: Path) -> str:
+    async with open_sqlite_log(path, busy_timeout_s=LOCK_WAIT_S) as log:
+        newest = await log.list_runs(limit=1)
+    return f"the newest run is {newest[0].run}" if newest else "it has no runs yet"
+
+
+def check_disk(path: Path, *, least_free_mb: int) -> Check:
+    """Check that there is room for the log to grow."""
+    place = _find_existing(path)
+    free_mb = shutil.disk_usage(place).free // 1_000_000
+    if free_mb < least_free_mb:
+        detail = f"{free_mb} MB are free at {place}; {least_free_mb} are wanted"
+        advice = "free some space, or set `database` to another disk"
+        return Check(name="disk", status="fault", detail=detail, advice=advice)
+    return Check(name="disk", status="ok", detail=f"{free_mb} MB are free at {place}")
+
+
+def check_model(settings: Settings) -> Check:
+    """Check that the model of the settings can be asked: that its provider has its key."""
+    model = settings.model
+    if model in KEYLESS_MODELS:
+        return Check(name="model", status="ok", detail=f"{model}: agents follow their playbooks, without a key")
+    provider = load_table().find_provider(model.partition(":")[0])
+    if provider.key_env and not settings.find_credential(provider.key_env):
+        advice = f'set `{provider.key_env}`, or `model = "playbook"`'
+        return Check(name="model", status="fault", detail=f"{model} needs `{provider.key_env}`", advice=advice)
+    weak = check_key_strength(settings.openai.api_key, base_url=settings.openai.base_url)
+    if weak and provider.name == "openai":
+        return Check(name="model", status="warning", detail=weak, advice=f"set `{provider.key_env}` to the real key")
+    return Check(name="model", status="ok", detail=f"{model} has what it needs; it was not asked anything")
+
+
+def check_programs() -> list[Check]:
+    """Check which programs are there for tools to use."""
+    found: list[Check] = []
+    for names, without in PROGRAMS:
+        where = next((place for name in names if (place := shutil.which(name))), None)
+        title = f"program {names[0]}"
+        if where:
+            found.append(Check(name=title, status="ok", detail=where))
+        else:
+            detail, advice = f"not found: {without}", f"install {' or '.join(names)}"
+            found.append(Check(name=title, status="warning", detail=detail, advice=advice))
+    return found
+
+
+def check_agents(settings: Settings) -> list[Check]:
+    """Check that all agent files hold together."""
+    try:
+        catalog = Parts(settings, {}).catalog
+    except InvalidFiles as error:
+        return [Check(name="agents", status="fault", detail=fault) for fault in error.faults]
+    except QuorateError as error:
+        return [Check(name="agents", status="fault", detail=error.message)]
+    return [Check(name="agents", status="ok", detail=f"{len(catalog)} agents, no faults")]
+
+
+def _guard(name: str, check: Callable[[], Check]) -> Check:
+    """Make a check, and turn the ways it can fail into what it found."""
+    try:
+        return check()
+    except QuorateError as error:
+        return Check(name=name, status="fault", detail=error.message)
+    except sqlite3.Error as error:
+        busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+        advice = "end the process that holds it" if busy else "set `database` to another file, or mend this one"
+        detail = "it is locked: another process holds it" if busy else f"it cannot be used: {error}"
+        return Check(name=name, status="fault", detail=detail, advice=advice)
+    except OSError as error:
+        advice = "set `database` in the settings to a file in a directory that this user may write to"
+        return Check(name=name, status="fault", detail=f"{error.filename}: {error.strerror}", advice=advice)
+
+
+def _find_existing(path: Path) -> Path:
+    """Find the nearest place above a file that is there."""
+    return next((place for place in path.parents if place.exists()), Path(os.sep))
+
+
+def _quote(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

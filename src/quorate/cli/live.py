@@ -1,0 +1,83 @@
+"""How does a person see a run's progress: as a tree that moves on a terminal, or as lines anywhere else?"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+from rich.tree import Tree
+
+from quorate.cli.console import tell
+from quorate.cli.progress import Node, ProgressTree
+from quorate.events import AnyEvent
+from quorate.messages import Delta
+
+STYLES = {"completed": "green", "failed": "red", "incomplete": "yellow", "waiting": "yellow", "cancelled": "yellow"}
+REFRESHES_PER_SECOND = 8
+
+Show = Callable[[AnyEvent | Delta], None]
+"""Takes in what happened and shows it."""
+
+
+@contextmanager
+def open_progress(*, quiet: bool = False) -> Generator[Show]:
+    """Show progress on standard error until the end of the block, in the way that fits where it goes."""
+    if quiet:
+        yield lambda _: None
+    elif sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        with _open_tree() as show:
+            yield show
+    else:
+        tree = ProgressTree()
+
+        def show_line(item: AnyEvent | Delta) -> None:
+            line = tree.add(item)
+            if line:
+                tell(line)
+
+        yield show_line
+
+
+@contextmanager
+def _open_tree() -> Generator[Show]:
+    tree = ProgressTree()
+
+    def render() -> Tree | Text:
+        return build_tree(tree.root, now=time.time()) if tree.root else Text("…")
+
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    # Standard output stays what it is: it may be read by a program.
+    with Live(
+        get_renderable=render,
+        console=console,
+        refresh_per_second=REFRESHES_PER_SECOND,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        vertical_overflow="crop",
+    ):
+
+        def show(item: AnyEvent | Delta) -> None:
+            tree.add(item)
+
+        yield show
+
+
+def build_tree(node: Node, *, now: float) -> Tree:
+    """Build what a terminal shows for an agent and everything below it."""
+    tree = Tree(_build_label(node, now), guide_style="dim")
+    for child in node.children:
+        if child.children:
+            tree.children.append(build_tree(child, now=now))
+        elif not child.is_model or child.status != "completed":
+            tree.add(_build_label(child, now))
+    return tree
+
+
+def _build_label(node: Node, now: float) -> Text:
+    return Text(node.describe(now), style=STYLES.get(node.status, ""), no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,1 @@
+"""Which tools come with Quorate? Each group is built by a function, so that nothing is global."""

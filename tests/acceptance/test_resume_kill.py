@@ -1,0 +1,172 @@
+"""Does a run whose process was killed go on in another process, without anything being done twice?"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from quorate.events import AnyEvent, ApprovalDecided, ApprovalRequested, RunResumed, ToolFinished, ToolStarted
+from quorate.state.backends.sqlite import open_sqlite_log
+
+PROGRAM = Path(__file__).with_name("journalist.py")
+RUN = "run-1"
+EVERYTHING = set("abcdefghij")
+
+# Where to hold the process, and what must have been said before it is killed.
+POINTS = {
+    "in the first call": ("a", "entered a"),
+    "in all of four calls side by side": ("b c d e", "entered b, entered c, entered d, entered e"),
+    "in one of four, the others recorded": ("b", "entered b, recorded c, recorded d, recorded e"),
+    "in the last of four": ("e", "entered e, recorded b, recorded c, recorded d"),
+    "in two of four": ("c d", "entered c, entered d, recorded b, recorded e"),
+    "in a call with a key": ("f", "entered f"),
+    "in a delegate's second call": ("h", "entered h, recorded i"),
+    "in a delegate's model call": ("clerk-2", "asked clerk-2, recorded i"),
+    "beside a delegate that is done": ("i", "entered i, recorded g, recorded h"),
+    "in the last model call": ("writer-6", "asked writer-6"),
+}
+
+AGAIN_AND_AGAIN = (
+    "a",
+    "b c d e",
+    "b c d",
+    "b",
+    "f",
+    "f",
+    "clerk-2 i",
+    "h i",
+    "i",
+    "writer-5",
+    "writer-6",
+)
+
+
+def start(folder: Path, mode: str, *held: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(PROGRAM), mode, str(folder / "log.db"), str(folder / "journal"), RUN, *held]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def kill_at(folder: Path, mode: str, held: str, wanted: str) -> None:
+    """Run until all of the wanted lines were said, then kill -9."""
+    with start(folder, mode, *held.split()) as process:
+        assert process.stdout is not None
+        missing = set(wanted.split(", "))
+        for line in process.stdout:
+            missing.discard(line.strip())
+            if not missing:
+                break
+        os.kill(process.pid, signal.SIGKILL)
+    assert not missing, f"the process ended before it said {missing}"
+    assert process.returncode == -signal.SIGKILL
+
+
+def finish(folder: Path, mode: str) -> dict[str, object]:
+    """Run to the end and return what it was."""
+    with start(folder, mode) as process:
+        said, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    return json.loads(said.splitlines()[-1].removeprefix("end "))
+
+
+def read_log(folder: Path) -> list[AnyEvent]:
+    async def read() -> list[AnyEvent]:
+        async with open_sqlite_log(folder / "log.db") as log:
+            return await log.read(RUN)
+
+    return asyncio.run(read())
+
+
+def read_journal(folder: Path, word: str) -> Counter[str]:
+    lines = (folder / "journal").read_text().splitlines() if (folder / "journal").exists() else []
+    return Counter(line.split()[1] for line in lines if line.split()[0] == word)
+
+
+def find_recorded(events: Iterable[AnyEvent]) -> set[str]:
+    return {
+        str(e.result.content).split()[0] for e in events if isinstance(e, ToolFinished) and e.result.name != "clerk"
+    }
+
+
+def check_whole(folder: Path, begun: Counter[str], recorded: set[str]) -> None:
+    """Everything was done, what was recorded was not done again, and what was not begun was done once."""
+    after, done = read_journal(folder, "begin"), read_journal(folder, "done")
+    assert set(done) == EVERYTHING
+    assert {name for name in recorded if after[name] != begun[name]} == set(), "a recorded call was made again"
+    assert {name for name in EVERYTHING - set(begun) if after[name] != 1} == set(), "a fresh call was made twice"
+    events = read_log(folder)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert Counter(e.key for e in events if isinstance(e, ToolFinished)).most_common(1)[0][1] == 1
+
+
+@pytest.fixture(scope="module")
+def faultless(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What the run gives when nobody kills it."""
+    folder = tmp_path_factory.mktemp("faultless")
+    result = finish(folder, "start")
+    assert (result["status"], result["text"]) == ("completed", "all written")
+    assert read_journal(folder, "done") == Counter(EVERYTHING)
+    return result
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_killed_run_is_finished_by_another_process(point: str, faultless: dict[str, object], tmp_path: Path) -> None:
+    """Killed with -9 in the middle of something, it is resumed: no recorded step again, and the same result.
+    row: B5, E13"""
+    held, wanted = POINTS[point]
+    kill_at(tmp_path, "start", held, wanted)
+    begun, recorded = read_journal(tmp_path, "begin"), find_recorded(read_log(tmp_path))
+    assert {line.split()[1] for line in wanted.split(", ") if line.startswith("recorded")} <= recorded
+    assert not recorded & set(held.split())
+    assert finish(tmp_path, "resume") == faultless
+    check_whole(tmp_path, begun, recorded)
+
+
+def test_a_run_that_is_killed_again_and_again_gets_done(faultless: dict[str, object], tmp_path: Path) -> None:
+    """Each new process goes on where the last one died, and the one that survives gives the same result."""
+    mode = "start"
+    for held in AGAIN_AND_AGAIN:
+        wanted = ", ".join(f"asked {one}" if "-" in one else f"entered {one}" for one in held.split())
+        kill_at(tmp_path, mode, held, wanted)
+        mode = "resume"
+    begun, events = read_journal(tmp_path, "begin"), read_log(tmp_path)
+    assert sum(isinstance(event, RunResumed) for event in events) == len(AGAIN_AND_AGAIN) - 1
+    assert finish(tmp_path, "resume") == faultless
+    check_whole(tmp_path, begun, find_recorded(events))
+
+
+def test_a_call_with_a_key_is_repeated_under_the_same_key(tmp_path: Path) -> None:
+    """What was under way is made again with the key it had, so that the other side can tell."""
+    kill_at(tmp_path, "start", "f", "entered f")
+    finish(tmp_path, "resume")
+    lines = [line.split() for line in (tmp_path / "journal").read_text().splitlines()]
+    keys = [words[2] for words in lines if words[:2] == ["begin", "f"]]
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+
+
+def test_an_unsafe_call_that_was_cut_waits_for_a_person(faultless: dict[str, object], tmp_path: Path) -> None:
+    """Nobody pays twice by guessing: the run rests until somebody says whether to repeat the call. row: B6"""
+    kill_at(tmp_path, "start", "j", "entered j")
+    assert finish(tmp_path, "resume")["status"] == "waiting"
+    assert read_journal(tmp_path, "begin")["j"] == 1
+    asyncio.run(answer(tmp_path))
+    assert finish(tmp_path, "resume") == faultless
+    assert (read_journal(tmp_path, "begin")["j"], read_journal(tmp_path, "done")["j"]) == (2, 1)
+    assert sum(isinstance(e, ToolStarted) and e.call.name == "pay" for e in read_log(tmp_path)) == 2
+
+
+async def answer(folder: Path) -> None:
+    """Say yes to what the run asks."""
+    async with open_sqlite_log(folder / "log.db") as log:
+        events = await log.read(RUN)
+        asked = next(event for event in events if isinstance(event, ApprovalRequested))
+        place = len(events) + 1
+        yes = ApprovalDecided(run=RUN, seq=place, time=0.0, key=asked.key, approved=True, digest=asked.digest, by="ann")
+        await log.append(RUN, (yes,), expected=len(events))
