@@ -130,7 +130,7 @@ def show_report(screen: Screen, report: Diagnosis) -> None:
 
 def show_finding(screen: Screen, place: int, finding: Finding) -> None:
     """Print one finding with what it rests on."""
-    source = f" ({finding.agent})" if finding.agent else ""
+    source = f" ({finding.source})" if finding.source else ""
     screen.say()
     severity = screen.paint(finding.severity.upper(), SEVERITIES.get(finding.severity, 0))
     screen.write(f"  {place}. {severity}  {clean(finding.title)}{clean(source)}")

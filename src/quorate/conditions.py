@@ -1,4 +1,4 @@
-"""Does a condition hold, and what does an expression give: the one language of playbooks, workflows, routes and policies.
+"""Does a condition hold, and what does an expression give? One language for playbooks, workflows, routes, policies.
 
 The language is [CEL](https://cel.dev): it has no loops, no assignments and no effects. The library that evaluates it
 cannot be interrupted, so an evaluation is bounded before it begins: by the size of the text, the nesting, the size of
@@ -92,7 +92,7 @@ class Condition:
         value = self.evaluate(variables)
         if not isinstance(value, bool):
             raise InvalidInput(
-                f"{self.text!r} gives {type(value).__name__} {value!r:.80}, not true or false; compare it to something.",
+                f"{self.text!r} gives {type(value).__name__} {value!r:.80}, not true or false; compare it.",
                 text=self.text,
             )
         return value
@@ -145,7 +145,8 @@ class _Shape:
                 open_macros.append(macro)
                 if len(open_macros) > MAX_NESTING:
                     raise InvalidInput(
-                        f"{text[:80]!r} nests deeper than {MAX_NESTING} brackets at {_place(text, tokens[index].start())}."
+                        f"{text[:80]!r} nests deeper than {MAX_NESTING} brackets at "
+                        f"{_place(text, tokens[index].start())}."
                     )
                 if macro:
                     self._macros.append((words[index - 1], sum(open_macros)))
@@ -231,9 +232,9 @@ def _check_size(text: str, values: Iterable[object]) -> int:
                 characters += len(value)
             elif isinstance(value, Mapping | list | tuple):
                 # What is in a variable is of no static type.
-                members = list(_iterate(cast("Mapping[object, object] | list[object]", value)))
-                longest = max(longest, len(value))
-                below += members
+                held = cast("Mapping[object, object] | list[object]", value)
+                longest = max(longest, len(held))
+                below += _iterate(held)
         nodes += len(level)
         if nodes + len(below) > MAX_NODES or characters > MAX_CHARACTERS:
             raise TooLarge(

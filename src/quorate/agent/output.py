@@ -31,7 +31,7 @@ class Output:
         members = get_args(type_) if get_origin(type_) in (Union, UnionType) else (type_,)
         self._allows_text = str in members
         schema = build_schema(type_)
-        self._wrapped = schema.get("type") != "object" and "anyOf" not in schema
+        self._wrapped = schema.get("type") != "object"
         if self._wrapped:
             schema = _wrap(schema)
         decoder = msgspec.json.Decoder(cast("type[object]", type_), dec_hook=decode_foreign)

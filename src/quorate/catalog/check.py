@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
-import functools
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import cast
 
-import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from quorate.catalog.definition import AGENT_PREFIX, IDENTIFIER, TOOL_NAME, AgentDefinition
-from quorate.catalog.frontmatter import FrontMatter, find_line
-from quorate.specs import Limits
+from quorate.catalog.shape import AgentFile, Fault, read_definition, suggest
+from quorate.conditions import compile_condition
+from quorate.errors import MissingExtra
+from quorate.models.playbook.check import check_playbook
+from quorate.models.playbook.define import Playbook
+from quorate.ports import Toolset
+from quorate.specs import ToolSpec
 
+Tools = Mapping[str, Toolset] | Collection[str]
+"""The tools there are by name, or their names alone."""
+AGENT_PARAMETERS: dict[str, object] = {"properties": {"task": {"type": "string"}}, "required": ["task"]}
+"""What an agent takes as a tool, as far as a playbook's calls are checked."""
 MOST_CHARACTERS = {"version": 32, "description": 500, "instructions": 32_000}
 MOST_ITEMS = {"triggers": 100, "tools": 64, "examples": 50, "not_for": 50, "tags": 20}
 MOST_ITEM_CHARACTERS = {"triggers": 80, "tools": 128, "examples": 500, "not_for": 500, "tags": 63}
-_HERE = frozenset({"instructions", "source"})
-_ERROR_PATH = re.compile(r" - at `\$([^`]*)`")
-_PATH_PART = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
+_PLACE_PART = re.compile(r"([A-Za-z_][\w-]*)|\[(\d+)\]")
 _WORD = re.compile(r"\w+")
 # Letters that are drawn like Latin ones; a word that mixes them with Latin means to deceive, or will.
 _ALIKE = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC")
@@ -31,63 +36,36 @@ _EMOJI_STYLE = re.compile("(?<=[\u2190-\u32ff\U0001f000-\U0001faff])\ufe0f")
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
-class Fault(Struct, frozen=True, kw_only=True, order=True):
-    """One thing wrong with one file."""
-
-    path: str
-    line: int
-    what: str
-    """What is wrong, and what to do."""
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.what}"
-
-
-class AgentFile(Struct, frozen=True, kw_only=True):
-    """A file that was split, before its values are trusted."""
-
-    path: str
-    stem: str
-    """The file's name without `.md`."""
-    front: FrontMatter
-    builtin: bool = False
-
-    def fault(self, what: str, *place: str | int, containing: str = "") -> Fault:
-        """Build a fault at the line of a key; without a key, at the file's first line."""
-        return Fault(path=self.path, line=find_line(self.front.toml, place, containing=containing), what=what)
-
-
-def check_file(file: AgentFile) -> tuple[AgentDefinition | None, list[Fault]]:
-    """Read one file's values and list its faults; the definition is whole only when there are none."""
-    faults = [*_check_keys(file), *_check_name(file)]
-    try:
-        values = {**file.front.table, "instructions": file.front.body.strip(), "source": file.path}
-        definition = msgspec.convert(values, AgentDefinition)
-    except msgspec.ValidationError:
-        return None, faults + list(_check_types(file))
-    faults += [*_check_values(file, definition), *_check_texts(file, definition)]
-    return (None if faults else definition), faults
+def check_file(file: AgentFile) -> tuple[AgentDefinition, list[Fault]]:
+    """Read one file's values and list its faults; where there are some, the definition serves to find more alone."""
+    definition, faults = read_definition(file)
+    faults += [*_check_name(file), *_check_values(file, definition), *_check_texts(file, definition)]
+    return definition, faults
 
 
 def check_together(
-    found: Sequence[tuple[AgentFile, AgentDefinition]], *, tools: Collection[str] | None, may_replace: bool
+    found: Sequence[tuple[AgentFile, AgentDefinition]],
+    *,
+    tools: Tools | None,
+    may_replace: bool,
+    unread: Collection[str] = (),
 ) -> list[Fault]:
-    """List what is wrong between files: names that come twice, unknown tools and agents, agents in a circle."""
-    known = {definition.name for _, definition in found}
+    """List what is wrong between files: names that come twice, unknown tools and agents, agents in a circle.
+
+    Args:
+        found: The files that could be split, with what they say.
+        tools: The tools there are, where they are known.
+        may_replace: Whether a marked file may stand in for a built-in.
+        unread: The names of files that could not be split: there all the same.
+    """
+    known = {definition.name for _, definition in found} | set(unread)
     faults = list(_check_duplicates(found, may_replace=may_replace))
     for file, definition in found:
         faults += _check_tools(file, definition, tools=tools, agents=known)
+        # Those that are built in were checked before they were shipped, and the language of conditions loads slowly.
+        if definition.playbook is not None and not file.builtin:
+            faults += _check_playbook(file, definition, definition.playbook, tools=tools)
     return faults + list(_check_cycles(found))
-
-
-def suggest(name: str, choices: Iterable[str]) -> str:
-    """Say which of the choices a name probably means, or what the choices are."""
-    known = sorted(choices)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean `{near[0]}`?"
-    shown = ", ".join(f"`{choice}`" for choice in known[:12])
-    return f"known: {shown}{' …' if len(known) > 12 else ''}" if known else "there are none"
 
 
 def find_deception(text: str) -> str:
@@ -118,45 +96,6 @@ def _find_mixed(word: str) -> str:
     if word.isascii() or not any(c.isascii() and c.isalpha() for c in word):
         return ""
     return next((c for c in word if unicodedata.name(c, "").startswith(_ALIKE)), "")
-
-
-@functools.cache
-def _list_fields(kind: type[Struct]) -> tuple[structs.FieldInfo, ...]:
-    return structs.fields(kind)
-
-
-def _check_keys(file: AgentFile) -> Iterator[Fault]:
-    fields = {field.name for field in _list_fields(AgentDefinition)} - _HERE
-    for key in file.front.table:
-        if key not in fields:
-            yield file.fault(f"there is no key `{key}`; {suggest(key, fields)}", key)
-    for field in _list_fields(AgentDefinition):
-        if field.required and field.name in fields and field.name not in file.front.table:
-            yield file.fault(f"the key `{field.name}` is missing; add it")
-    limits = file.front.table.get("limits")
-    known = {field.name for field in _list_fields(Limits)}
-    for key in limits if isinstance(limits, dict) else ():  # pyright: ignore[reportUnknownVariableType]
-        if key not in known:
-            yield file.fault(f"there is no limit `{key}`; {suggest(str(key), known)}", "limits", str(key))  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _check_types(file: AgentFile) -> Iterator[Fault]:
-    for field in _list_fields(AgentDefinition):
-        if field.name in _HERE or field.name not in file.front.table:
-            continue
-        try:
-            msgspec.convert(file.front.table[field.name], field.type)
-        except msgspec.ValidationError as error:
-            place = _read_path(field.name, str(error))
-            named = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
-            what = _ERROR_PATH.sub("", str(error))
-            yield file.fault(f"`{named}`: {what[:1].lower()}{what[1:]}; mend the value", *place)
-
-
-def _read_path(field: str, message: str) -> tuple[str | int, ...]:
-    found = _ERROR_PATH.search(message)
-    parts = _PATH_PART.findall(found[1]) if found else []
-    return (field, *(name or int(number) for name, number in parts))
 
 
 def _check_name(file: AgentFile) -> Iterator[Fault]:
@@ -242,7 +181,7 @@ def _check_duplicates(found: Sequence[tuple[AgentFile, AgentDefinition]], *, may
 
 
 def _check_tools(
-    file: AgentFile, definition: AgentDefinition, *, tools: Collection[str] | None, agents: Collection[str]
+    file: AgentFile, definition: AgentDefinition, *, tools: Tools | None, agents: Collection[str]
 ) -> Iterator[Fault]:
     for tool in definition.tools:
         if tool.startswith(AGENT_PREFIX):
@@ -253,6 +192,47 @@ def _check_tools(
             yield file.fault(f"{tool!r} is not a tool's name; use letters, digits and `_`", "tools", containing=tool)
         elif tools is not None and tool not in tools:
             yield file.fault(f"there is no tool {tool!r}; {suggest(tool, tools)}", "tools", containing=tool)
+
+
+def _check_playbook(
+    file: AgentFile, definition: AgentDefinition, playbook: Playbook, *, tools: Tools | None
+) -> Iterator[Fault]:
+    offered = {tool for tool in definition.tools if not tool.startswith(AGENT_PREFIX)}
+    offered |= {agent.replace("-", "_") for agent in definition.delegates}
+    for number, step in enumerate(playbook.steps):
+        if step.tool not in offered:
+            what = f"{step.tool!r} is not one of the agent's `tools`; {suggest(step.tool, offered)}"
+            yield file.fault(what, "playbook", "steps", number, "tool")
+    try:
+        compile_condition("true")
+    except MissingExtra as error:
+        yield file.fault(f"the playbook cannot be checked: {error.message}", "playbook")
+        return
+    for text in check_playbook(playbook, _find_specs(definition, tools)):
+        place, _, what = text.partition(": ")
+        if not (place.endswith(".tool") and what.startswith("there is no tool")):
+            yield file.fault(f"`playbook.{place}`: {what}", "playbook", *_read_place(place, playbook))
+
+
+def _find_specs(definition: AgentDefinition, tools: Tools | None) -> list[ToolSpec] | None:
+    """Return what is known about the agent's tools; `None` where names alone are known."""
+    if not isinstance(tools, Mapping):
+        return None
+    known = cast("Mapping[str, Toolset]", tools)  # what else a mapping could hold, the type of `Tools` rules out
+    own = [spec for name in definition.tools if name in known for spec in known[name].specs()]
+    agents = [ToolSpec(name=name.replace("-", "_"), parameters=AGENT_PARAMETERS) for name in definition.delegates]
+    return own + agents
+
+
+def _read_place(place: str, playbook: Playbook) -> Iterator[str | int]:
+    """Turn the place of a playbook's fault into that of its key; steps are named by their id there."""
+    ids = [step.id for step in playbook.steps]
+    parts = _PLACE_PART.findall(place)
+    for position, (name, number) in enumerate(parts):
+        if position == 1 and parts[0][0] == "steps" and name in ids:
+            yield ids.index(name)
+        else:
+            yield name or int(number)
 
 
 def _check_cycles(found: Sequence[tuple[AgentFile, AgentDefinition]]) -> Iterator[Fault]:

@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from quorate.catalog.check import AgentFile, Fault, check_file, check_together
+from quorate.catalog.check import Tools, check_file, check_together
 from quorate.catalog.definition import AgentDefinition
 from quorate.catalog.find import Finder, Match
 from quorate.catalog.frontmatter import split_front_matter
 from quorate.catalog.route import Route, Router
+from quorate.catalog.shape import AgentFile, Fault
 from quorate.errors import InvalidFiles, InvalidInput, UnknownName
 
 BUILTIN = Path(__file__).parent / "agents"
@@ -121,7 +122,7 @@ class Catalog:
 def load_catalog(
     directories: Sequence[Path] = (),
     *,
-    tools: Collection[str] | None = None,
+    tools: Tools | None = None,
     may_replace: bool = False,
     builtin: Path | None = BUILTIN,
 ) -> Catalog:
@@ -129,25 +130,30 @@ def load_catalog(
 
     Args:
         directories: Where a user's own agents are.
-        tools: The names of the tools there are; without it, tools are not looked up.
+        tools: The tools there are, or their names alone; without it, tools are not looked up. With the tools
+            themselves, the arguments of playbooks' calls are checked too.
         may_replace: Whether a file marked `replaces = true` may stand in for a built-in agent.
-        builtin: The directory of built-in agents; `None` for none.
+        builtin: The directory of built-in agents, whose playbooks were checked before they were shipped; `None` for
+            none.
 
     Raises:
         InvalidFiles: Some do not hold together; every fault of every file is listed.
     """
     faults: list[Fault] = []
     found: list[tuple[AgentFile, AgentDefinition]] = []
+    unread: list[str] = []
     roots = dict.fromkeys(os.path.realpath(directory) for directory in directories)
     places = {os.path.realpath(builtin): True} if builtin is not None else {}
     for root, is_builtin in (places | {root: False for root in roots if root not in places}).items():
         for path in _list_files(root, faults):
             file = _read_file(path, builtin=is_builtin, faults=faults)
-            definition, wrong = check_file(file) if file else (None, [])
+            if file is None:
+                unread.append(_name_stem(path))
+                continue
+            definition, wrong = check_file(file)
             faults += wrong
-            if file and definition:
-                found.append((file, definition))
-    faults += check_together(found, tools=tools, may_replace=may_replace)
+            found.append((file, definition))
+    faults += check_together(found, tools=tools, may_replace=may_replace, unread=unread)
     if faults:
         raise InvalidFiles("agent files", [str(fault) for fault in sorted(faults)])
     return Catalog(list({definition.name: definition for _, definition in found}.values()))
@@ -211,9 +217,12 @@ def _read_file(path: str, *, builtin: bool, faults: list[Fault]) -> AgentFile | 
         line = _context_line(error.context)
         faults.append(Fault(path=path, line=line, what=error.message))
     else:
-        stem = os.path.basename(path).removesuffix(".md")
-        return AgentFile(path=path, stem=stem, front=front, builtin=builtin)
+        return AgentFile(path=path, stem=_name_stem(path), front=front, builtin=builtin)
     return None
+
+
+def _name_stem(path: str) -> str:
+    return os.path.basename(path).removesuffix(".md")
 
 
 def _context_line(context: Mapping[str, object]) -> int:

@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         from quorate.cli.start import start
 
-        return start(given)
+        code = start(given)
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:
         # Whoever read our output has gone. What is left in the buffer has nowhere to go either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -97,7 +97,7 @@ def find_agents(
 def check_agents(
     directories: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DIR]...", help="Where agent files are; else the settings' own."),
+        typer.Argument(metavar="DIR", help="Where agent files are; else the settings' own."),
     ] = None,
     *,
     json: Json = False,

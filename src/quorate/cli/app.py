@@ -20,7 +20,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-        epilog="Exit codes: 0 done, 1 failed, 2 wrong input, 3 missing extra, 4 incomplete, 5 waiting, 130 stopped.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong input, 3 missing extra, 4 incomplete, 5 waiting.",
     )
     app.callback()(_choose)
     run.add_commands(app)

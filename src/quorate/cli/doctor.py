@@ -21,7 +21,7 @@ def doctor(
     ] = LEAST_FREE_MB,
     json: Json = False,
 ) -> int:
-    """Check that this machine is ready: Python, extras, settings, database, disk, model, programs, agents."""
+    """Check that this machine is ready, and say what to do where it is not."""
     found = run_checks(least_free_mb=min_free_mb)
     faults = sum(check.status == "fault" for check in found)
     if json:

@@ -57,7 +57,7 @@ def _describe(event: AnyEvent) -> str:
         calls = ", ".join(describe_call(call) for call in event.reply.message.tool_calls)
         return " ".join(part for part in (event.reply.message.text, f"calls {calls}" if calls else "") if part)
     if isinstance(event, RunCompleted):
-        return f"{event.output}  ({event.usage.total_tokens} tokens, {show_cost(event.cost_usd)})"
+        return f"{event.output} ({event.usage.total_tokens} tokens, {show_cost(event.cost_usd)})"
     if isinstance(event, (RunFailed, RunIncomplete)):
         return event.message
     if isinstance(event, RunCancelled):

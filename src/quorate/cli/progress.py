@@ -44,7 +44,7 @@ class Node:
 
     def end(self, status: str, at: float, note: str = "") -> None:
         """Note how it ended."""
-        self.status, self.ended, self.note = status, at, clean_line(note, most=MOST_NOTE)
+        self.status, self.ended, self.note = status, at, note
 
     def get_elapsed(self, now: float) -> float:
         """Return how long it took, or has taken so far."""
@@ -52,7 +52,7 @@ class Node:
 
     def describe(self, now: float) -> str:
         """Say what it is and how it stands, on one line."""
-        note = f"  {self.note}" if self.note else ""
+        note = f"  {clean_line(self.note, most=MOST_NOTE)}" if self.note else ""
         return f"{MARKS.get(self.status, '·')} {self.label}  {show_duration(self.get_elapsed(now))}{note}"
 
 
@@ -71,7 +71,7 @@ class ProgressTree:
         if isinstance(item, TextDelta):
             owner = self._find_agent(item.path)
             if owner is not None:
-                owner.note = clean_line((owner.note + item.text)[-MOST_NOTE:])
+                owner.note = (owner.note + item.text)[-MOST_NOTE:]
         elif isinstance(item, Progress):
             step = self._steps.get(item.path)
             if step is not None and step.ended is None:

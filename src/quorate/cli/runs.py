@@ -183,7 +183,7 @@ def cancel_run(
 def decide(
     run: RunId,
     key: Annotated[
-        str | None, typer.Argument(metavar="[KEY]", help="What is answered, if it asked several things.")
+        str | None, typer.Argument(metavar="KEY", help="What is answered, if it asked several things.")
     ] = None,
     *,
     approve: Annotated[

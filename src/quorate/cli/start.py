@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from quorate.cli.failures import describe, get_exit_code
 from quorate.cli.words import clean
@@ -11,10 +12,15 @@ from quorate.errors import MissingExtra, QuorateError
 
 USAGE = 2
 INTERRUPTED = 130
+EXTRA = ("typer", "rich")
+"""The modules that the extra `cli` brings."""
 
 
 def start(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What a terminal's encoding cannot show is spelled out, as on standard error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _start(list(arguments))
     except QuorateError as error:
@@ -22,18 +28,18 @@ def start(arguments: Sequence[str]) -> int:
         return get_exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except UnicodeEncodeError as error:
-        _complain(f"the terminal's encoding {error.encoding!r} cannot show the output: set `PYTHONIOENCODING=utf-8`")
-        return 1
 
 
 def _start(arguments: list[str]) -> int:
     try:
         import typer
         from typer.main import get_command
+
+        from quorate.cli.app import build_app
     except ModuleNotFoundError as error:
+        if error.name not in EXTRA:
+            raise
         raise MissingExtra("The command line", "cli") from error
-    from quorate.cli.app import build_app
 
     # Its home differs between versions of typer; the class itself does not.
     click_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -44,6 +50,9 @@ def _start(arguments: list[str]) -> int:
     except Exception as error:  # only what typer says about the words that were typed; the rest is raised again
         if not isinstance(error, click_error):
             raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(str(getattr(error, "message", error)))
+            return 0
         _complain(describe_usage(error))
         return USAGE
     return code if isinstance(code, int) else 0
@@ -54,7 +63,8 @@ def describe_usage(error: BaseException) -> str:
     message = str(getattr(error, "format_message", error.__str__)())
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "") or "quorate"
-    return f"{message.rstrip('.')}. See `{path} --help`."
+    ending = "" if message.endswith((".", "?")) else "."
+    return f"{message}{ending} See `{path} --help`."
 
 
 def _complain(message: str) -> None:

@@ -264,5 +264,5 @@ def _describe_unreadable(shown: str, error: Exception) -> str:
     if isinstance(error, tomllib.TOMLDecodeError):
         what, _, place = str(error).partition(" (at line ")
         line = place.partition(",")[0]
-        return f"{shown}:{line if line.isdigit() else 1}: this is not TOML: {what[:1].lower()}{what[1:]}"
+        return f"{shown}:{f'{line}:' if line.isdigit() else ''} this is not TOML: {what[:1].lower()}{what[1:]}"
     return f"{shown}: {error or type(error).__name__}"

@@ -16,8 +16,8 @@ from urllib.parse import urljoin
 
 from msgspec import Struct
 
+from quorate.addresses import Address, Kind, classify
 from quorate.errors import InvalidInput, ToolError
-from quorate.tools.addresses import Address, Place, find_faces, find_place, unmap
 
 MAX_HOST_CHARS = 253
 MAX_LABEL_CHARS = 63
@@ -27,6 +27,15 @@ _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 _URL = re.compile(r"(https?)://(\[[^\]/?#@]*\]|[^/?#@:\[\]]*)(?::([0-9]{1,5}))?([/?][^#]*)?(?:#.*)?", re.IGNORECASE)
 _URL_CHARS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 _WORDS = ("loopback", "private", "public")
+_NEVER: tuple[Kind, ...] = ("link-local", "metadata")
+_KINDS: dict[Kind, str] = {
+    "loopback": "a loopback address",
+    "private": "a private address",
+    "public": "a public address",
+    "reserved": "in a range that is kept for other uses",
+    "link-local": "link-local, where clouds keep their metadata",
+    "metadata": "a cloud's metadata service",
+}
 
 
 class InvalidTarget(ToolError):
@@ -73,7 +82,7 @@ class WebTarget(Struct, frozen=True, kw_only=True):
 class ProbePolicy(Struct, frozen=True, kw_only=True):
     """Which kinds of targets may be probed, and which beside them.
 
-    Link-local and cloud metadata addresses, multicast and reserved ranges are refused whatever it says.
+    Link-local and cloud metadata addresses are refused whatever it says, reserved ranges unless `allow` lists them.
     """
 
     loopback: bool
@@ -99,20 +108,19 @@ class ProbePolicy(Struct, frozen=True, kw_only=True):
     def check(self, host: Host, addresses: Iterable[Address]) -> None:
         """Refuse the host unless every address it resolves to may be probed.
 
+        An IPv6 address that carries an IPv4 address is of the less trusted kind of the two.
+
         Raises:
             TargetBlocked: One of them may not; the message says which and why.
         """
         for address in addresses:
-            for face in find_faces(address):
-                place = find_place(face)
-                if not self._accepts(host, face, place):
-                    raise TargetBlocked(_explain(host, address, face, place))
+            kind = classify(str(address))
+            if kind in _NEVER or not (self._accepts(kind) or any(_names(item, host, address) for item in self.allow)):
+                raise TargetBlocked(_explain(host, address, kind))
 
-    def _accepts(self, host: Host, face: Address, place: Place) -> bool:
-        if place.reach == "never":
-            return False
-        kinds = {"loopback": self.loopback, "private": self.private, "public": self.public}
-        return kinds[place.reach] or place.reach in self.allow or any(_names(item, host, face) for item in self.allow)
+    def _accepts(self, kind: Kind) -> bool:
+        accepted = {"loopback": self.loopback, "private": self.private, "public": self.public}
+        return accepted.get(kind, False) or kind in self.allow
 
 
 def parse_host(text: str) -> Host:
@@ -229,8 +237,8 @@ def _parse_ipv4(text: str) -> Host:
         address = IPv4Address(text)
     except ValueError as error:
         raise InvalidTarget(
-            f"{text[:80]!r} is a number and no address in its plain form; give four decimal numbers such as `192.0.2.1`, "
-            "without leading zeros."
+            f"{text[:80]!r} is a number and no address in its plain form; give four decimal numbers "
+            "without leading zeros, such as `192.0.2.1`."
         ) from error
     return Host(text=str(address), address=address)
 
@@ -254,13 +262,12 @@ def _check_allowed(item: str) -> None:
     except ValueError:
         parse_host(item.removeprefix("*."))
         return
-    if network.prefixlen >= 8:
-        place = find_place(network.network_address)
-        if place.reach == "never" and find_place(network.broadcast_address).reach == "never":
-            raise InvalidInput(f"{item!r} cannot be allowed: it is {place.why}, which is never probed; take it out.")
+    ends = {classify(str(network.network_address)), classify(str(network.broadcast_address))}
+    if ends <= set(_NEVER):
+        raise InvalidInput(f"{item!r} cannot be allowed: it is {_KINDS[ends.pop()]}, which is never probed; take it out.")
 
 
-def _names(item: str, host: Host, face: Address) -> bool:
+def _names(item: str, host: Host, address: Address) -> bool:
     """Whether an item of an allow-list names this host or this address."""
     if item.startswith("*."):
         return host.text.endswith(item[1:].lower())
@@ -268,12 +275,16 @@ def _names(item: str, host: Host, face: Address) -> bool:
         network = ipaddress.ip_network(item, strict=False)
     except ValueError:
         return item.lower().removesuffix(".") == host.text
-    return face.version == network.version and face in network
+    return address in network
 
 
-def _explain(host: Host, address: Address, face: Address, place: Place) -> str:
-    named = f"{host.text!r}" if host.address else f"{host.text!r} resolves to {address}, which"
-    inside = f" holds {face}, which" if face != address else ""
-    if place.reach == "never":
-        return f"{named}{inside} is {place.why}; that is never probed."
-    return f"{named}{inside} is {place.why}, and this principal may not probe that; an operator can list it in `probe.allow`."
+def _explain(host: Host, address: Address, kind: Kind) -> str:
+    named = f"{host.text!r} is" if host.address else f"{host.text!r} resolves to {address}, which is"
+    if kind in _NEVER:
+        return f"{named} {_KINDS[kind]}; that is never probed."
+    return f"{named} {_KINDS[kind]}, which this principal may not probe; an operator can list it in `probe.allow`."
+
+
+def unmap(address: Address) -> Address:
+    """Turn an IPv4-mapped IPv6 address into the IPv4 address that the kernel would use for it."""
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address

@@ -1,6 +1,9 @@
 """Does a definition become an agent that does what the file says?"""
 
+from typing import Any
+
 import pytest
+from tests.unit.catalog.files import SAMPLES
 
 from quorate.agent.agent import Agent
 from quorate.catalog.build import build_agent
@@ -11,7 +14,6 @@ from quorate.models.scripted import ScriptedModel, call
 from quorate.ports import Model
 from quorate.specs import Limits
 from quorate.tools import tool
-from tests.unit.catalog.files import SAMPLES
 
 CATALOG = load_catalog([SAMPLES], builtin=None)
 READER = CATALOG.get("log-analysis")
@@ -27,12 +29,12 @@ async def log_summary(path: str) -> str:
     return f"{path}: 3 errors"
 
 
-def find_nobody(name: str) -> Agent:
+def find_nobody(name: str) -> Agent[Any, Any]:
     """No agents are needed."""
     raise AssertionError(f"asked for {name!r}")
 
 
-def build_reader(model: Model | str | None = None) -> Agent:
+def build_reader(model: Model | str | None = None) -> Agent[Any, Any]:
     """The log reader of the samples, with its tool."""
     return build_agent(READER, model=model, toolbox={"log_summary": log_summary}, agents=find_nobody)
 
@@ -66,7 +68,7 @@ def test_agents_become_tools() -> None:
     """`agent:<name>` is the agent of that name. row: E15"""
     asked: list[str] = []
 
-    def find_agent(name: str) -> Agent:
+    def find_agent(name: str) -> Agent[Any, Any]:
         asked.append(name)
         return Agent(name, description=f"Is {name}.")
 
@@ -77,7 +79,9 @@ def test_agents_become_tools() -> None:
 
 def test_a_tool_that_is_not_there_is_refused_when_the_agent_is_built() -> None:
     """The nearest is suggested and the file is named. row: E2"""
-    with pytest.raises(UnknownName, match=r"There is no tool 'log_summary'\. Did you mean `log_summaries`\?.*log-analysis\.md"):
+    with pytest.raises(
+        UnknownName, match=r"There is no tool 'log_summary'\. Did you mean `log_summaries`\?.*log-analysis\.md"
+    ):
         build_agent(READER, model=None, toolbox={"log_summaries": log_summary}, agents=find_nobody)
 
 

@@ -36,14 +36,14 @@ def test_words_that_only_look_like_forms_are_kept(word: str) -> None:
         ("10.0.0.1 and ::1", {"address"}),
         ("[2001:db8::1]:443", {"address"}),
         ("localhost:8080", {"endpoint"}),
-        ("at 12:30", set()),
+        ("at 12:30", set[str]()),
         ("src/app.py:12 and main.go", {"code"}),
         ("./var/app.log.1 or /var/log/syslog", {"log"}),
         ("/etc/nginx and ~/notes and the src/ folder", {"path"}),
         ("www.example.com", {"host"}),
         ("Traceback (most recent call last):", {"trace"}),
-        ("and/or, TCP/IP, e.g. this. And that", set()),
-        ("version 1.2.3", set()),
+        ("and/or, TCP/IP, e.g. this. And that", set[str]()),
+        ("version 1.2.3", set[str]()),
     ],
 )
 def test_targets_are_recognised(text: str, kinds: set[str]) -> None:

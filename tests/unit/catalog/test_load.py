@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from tests.unit.catalog.files import SAMPLES, write
 
+from quorate.catalog.check import Tools
 from quorate.catalog.definition import AgentDefinition
 from quorate.catalog.load import MOST_BYTES, Catalog, load_catalog
 from quorate.errors import InvalidFiles, InvalidInput, UnknownName
 from quorate.specs import Limits
+from quorate.tools import tool
 
 
 def load(*directories: Path) -> Catalog:
@@ -17,7 +19,7 @@ def load(*directories: Path) -> Catalog:
     return load_catalog(directories, builtin=None)
 
 
-def find_faults(directory: Path, *, tools: tuple[str, ...] | None = None) -> list[str]:
+def find_faults(directory: Path, *, tools: Tools | None = None) -> list[str]:
     """The faults of a directory, with paths that start there."""
     with pytest.raises(InvalidFiles) as caught:
         load_catalog([directory], tools=tools, builtin=None)
@@ -156,7 +158,7 @@ def test_other_languages_and_symbols_are_welcome(tmp_path: Path) -> None:
     [
         ("[limits]\nsteps = 0", "x.md:9: `limits.steps` is 0; a limit is more than 0"),
         ("[limits]\nsteps = 'a'", "x.md:9: `limits.steps`: expected `int`, got `str`; mend the value"),
-        ("[limits]\nstep = 2", "x.md:9: there is no limit `step`; did you mean `steps`?"),
+        ("[limits]\nstep = 2", "x.md:9: there is no key `step` in `limits`; did you mean `steps`?"),
         ("tools = ['a b']", "x.md:8: 'a b' is not a tool's name; use letters, digits and `_`"),
         ("tools = ['look', 'look']", "x.md:8: `tools[1]` 'look' is there twice; take one out"),
         ("tools = ['']", "x.md:8: `tools[0]` is empty; take it out"),
@@ -172,6 +174,103 @@ def test_a_wrong_value_is_told_with_its_line(tmp_path: Path, more: str, fault: s
     """Each kind of fault, planted alone."""
     write(tmp_path, "x", more=more)
     assert any(line.startswith(fault) for line in find_faults(tmp_path)), find_faults(tmp_path)
+
+
+PLAYBOOK = """\
+[playbook]
+needs = "a host"
+[[playbook.steps]]
+id = "ping"
+tool = "ping"
+[[playbook.steps]]
+id = 5
+tol = "dns"
+[playbook.targets.host]
+kind = "hots"
+[[playbook.findings]]
+title = "It is slow"
+severity = "dreadful"
+evidence = [{ fact = "x", each = 1 }, { value = "y" }]
+"""
+
+
+def test_all_faults_of_a_playbook_are_told_with_their_lines(tmp_path: Path) -> None:
+    """Tables in tables are looked through to the end. row: E2"""
+    write(tmp_path, "x", more=PLAYBOOK)
+    assert find_faults(tmp_path) == [
+        "x.md:13: the key `tool` is missing in `playbook.steps[1]`; add it",
+        "x.md:14: `playbook.steps[1].id`: expected `str`, got `int`; mend the value",
+        "x.md:15: there is no key `tol` in `playbook.steps[1]`; did you mean `tool`?",
+        "x.md:17: `playbook.targets.host.kind`: invalid enum value 'hots'; mend the value",
+        "x.md:20: `playbook.findings[0].severity`: invalid enum value 'dreadful'; mend the value",
+        "x.md:21: `playbook.findings[0].evidence[0].each`: expected `str`, got `int`; mend the value",
+        "x.md:21: the key `fact` is missing in `playbook.findings[0].evidence[1]`; add it",
+    ]
+
+
+PROCEDURE = """\
+tools = ["probe", "agent:other-one"]
+[playbook]
+needs = "a host"
+[[playbook.steps]]
+id = "first"
+tool = "prob"
+[[playbook.steps]]
+id = "second"
+tool = "probe"
+when = "results.frist.ok &&"
+[[playbook.steps]]
+id = "third"
+tool = "probe"
+when = "results.frist.ok"
+arguments = { hots = "x" }
+[[playbook.steps]]
+id = "fourth"
+tool = "other_one"
+arguments = { task = "look" }
+[[playbook.findings]]
+title = "It is {how}"
+severity = "high"
+"""
+
+
+@tool
+def probe(host: str) -> str:
+    """Look at a host."""
+    return host
+
+
+def test_a_playbook_that_does_not_hold_together_is_told_with_its_lines(tmp_path: Path) -> None:
+    """Conditions, names of steps, tools and their arguments, where the tools are given. row: E2"""
+    write(tmp_path, "other-one")
+    write(tmp_path, "x", more=PROCEDURE)
+    faults = find_faults(tmp_path, tools={"probe": probe})
+    assert [fault.partition(": ")[0] for fault in faults] == [
+        "x.md:13",
+        "x.md:14",
+        "x.md:17",
+        "x.md:21",
+        "x.md:22",
+        "x.md:22",
+        "x.md:27",
+    ]
+    assert faults[0] == "x.md:13: 'prob' is not one of the agent's `tools`; did you mean `probe`?"
+    assert faults[3] == "x.md:21: `playbook.steps.third.when`: there is no step 'frist'; did you mean `first`?"
+    assert faults[5] == "x.md:22: `playbook.steps.third.arguments`: `probe` takes no 'hots'; did you mean `host`?"
+    assert len(find_faults(tmp_path, tools=["probe"])) == 4
+
+
+def test_one_fault_does_not_hide_or_cause_others(tmp_path: Path) -> None:
+    """A file with a wrong key is looked through all the same, and agents that use it are not blamed."""
+    write(tmp_path, "broken", more='tir = 1\ntools = ["agent:cut-off", "none"]\nnot_for = [""]')
+    write(tmp_path, "cut-off", "+++\n")
+    write(tmp_path, "user", more='tools = ["agent:broken"]')
+    assert find_faults(tmp_path, tools=("some",)) == [
+        "broken.md:8: there is no key `tir`; did you mean `tier`?",
+        "broken.md:9: there is no tool 'none'; known: `some`",
+        "broken.md:10: `not_for[0]` is empty; take it out",
+        "cut-off.md:1: the front matter is not closed; write a line `+++` below the TOML",
+    ]
 
 
 def test_too_long_a_text_is_refused(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
         ('agents.directories = "agents"', "expected a list, got `str`; write for example `directories = [\"agents\"]`"),
         ("limits.seconds = nan", "nan is not more than 0; write for example `seconds = 600`"),
         ("limits.seconds = inf", "inf does not fit: expected `float` <= 1000000000.0"),
-        ("log_level = [", "this is not TOML"),
+        ("log_level = {", "this is not TOML"),
         ("limits = [1]", "`limits` must be a table; write it as `[limits]`"),
         ('env = "prod"', "`env` must be a table; write it as `[env.prod]`"),
         ("env.prod = 3", "`env.prod` must be a table; write it as `[env.prod]`"),
@@ -333,7 +333,7 @@ def test_a_missing_variable_is_a_fault_only_where_it_counts(tmp_path: Path) -> N
     write(tmp_path, "quorate.toml", '[env.prod]\nlog_level = "${PROD_LEVEL}"\n[openai]\napi_key = "${bad name}"\n')
     assert find_faults(tmp_path) == [
         "quorate.toml:4: `openai.api_key`: '${bad name}' is no reference; "
-        "write `${NAME}`, `${NAME:-default}`, or `$${` where text is meant"
+        "write `${NAME}`, `${NAME:-default}`, or `$${` for text"
     ]
     write(tmp_path, "quorate.toml", '[env.prod]\nlog_level = "${PROD_LEVEL}"\n')
     assert load_settings(tmp_path, {}).log_level == "warning"

@@ -22,9 +22,9 @@ Kind = Literal[
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to find in the request.
 
-    `url` gives `{url, scheme, host, port, path, base}`, `endpoint` (`host:port`) gives `{host, port}`, `duration` seconds,
-    `number` a number, `route` the path of an HTTP request as logs write it, `word` those of `words` that are there;
-    `text` is the request itself; the others give text.
+    `url` gives `{url, scheme, host, port, path, base}`, `endpoint` (`host:port`) gives `{host, port}`, `duration`
+    seconds, `number` a number, `route` the path of an HTTP request as logs write it, `word` those of `words` that are
+    there; `text` is the request itself; the others give text.
     """
 
     kind: Kind
@@ -43,7 +43,10 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Step(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A measurement: one call of a tool, or one for each item of a list. Steps that need nothing of each other run at once."""
+    """A measurement: one call of a tool, or one for each item of a list.
+
+    Steps that need nothing of each other are made at once.
+    """
 
     id: str
     tool: str
@@ -81,6 +84,8 @@ class FindingRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     title: str
     severity: Severity
+    severity_from: str = ""
+    """CEL that gives the severity, where the measurement itself names one."""
     when: str = ""
     """CEL: whether it is so."""
     each: str = ""

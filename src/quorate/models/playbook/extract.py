@@ -20,9 +20,12 @@ _PORT = re.compile(r"\b(?:tcp|udp)[/ ]?(\d{1,5})\b|(?<![\w:\]]):(\d{1,5})\b")
 _PORTS = re.compile(r"\bports?\b[\s:=#]{0,3}((?:\d{1,5}(?:\s*(?:,|and|or|&|/)\s*|\s+))*\d{1,5})\b", re.IGNORECASE)
 _IP_FOUR = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 _IP_SIX = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{2,39}(?![\w:])")
-_HOST = re.compile(r"(?<![\w.@/-])(?:localhost|(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24})(?![\w/-])")
+_HOST = re.compile(
+    r"(?<![\w.@/-])(?:localhost|(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24})(?![\w/-])"
+)
 _NAMED_HOST = re.compile(
-    r"\b(?:host|hostname|domain|machine|ping|resolve|traceroute to|dns (?:for|of))\s+[`'\"]?([A-Za-z][A-Za-z0-9-]{1,62})\b",
+    r"\b(?:host|hostname|domain|machine|ping|resolve|traceroute to|dns (?:for|of))\s+[`'\"]?"
+    r"([A-Za-z][A-Za-z0-9-]{1,62})\b",
     re.IGNORECASE,
 )
 _QUOTED_PATH = re.compile(r"[\"'`]((?:~?/|\.{1,2}/)[^\"'`\n]{1,400})[\"'`]")
@@ -31,11 +34,18 @@ _PATH = re.compile(
     r"|(?<![\w/.:~@-])(?:[\w-][\w.-]{0,100}/){1,20}(?:[\w-][\w.-]{0,100}\.[A-Za-z]\w{0,7})?(?![\w/])"
     r"|(?<![\w/.:~@-])[\w-][\w.-]{0,100}\.[A-Za-z]\w{0,7}(?:\.gz)?(?![\w/-])"
 )
+_NAMED_PATH = re.compile(
+    r"\b(?:in|under|of|review|scan|inspect|check|read|audit)\s+[`'\"]?([\w.-]{1,100}(?:/[\w.-]{1,100}){1,20})(?![\w/])"
+    r"|\b(?:directory|folder|package|module|workspace)\s+[`'\"]?([\w-][\w.-]{0,100}(?:/[\w.-]{1,100}){0,20})(?![\w/])",
+    re.IGNORECASE,
+)
 _ROUTE = re.compile(
     r"\b(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS)\s+(/[^\s\"'`<>?#;,)]{0,400})"
     r"|\b(?:path|route|uri|page|endpoint)[=: ]\s?[\"'`]?(/[^\s\"'`<>?#;,)]{0,400})",
 )
-_SERVICE = re.compile(r"\b(?:service|unit|daemon)\s+[`'\"]?([A-Za-z0-9_][A-Za-z0-9@_.-]{1,100})|([\w@-]{2,100})\.service\b")
+_SERVICE = re.compile(
+    r"\b(?:service|unit|daemon)\s+[`'\"]?([A-Za-z0-9_][A-Za-z0-9@_.-]{1,100})|([\w@-]{2,100})\.service\b"
+)
 _DURATION = re.compile(
     r"(?<![\w.])(\d{1,9}(?:\.\d{1,6})?)\s{0,2}(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)\b",
     re.IGNORECASE,
@@ -43,18 +53,127 @@ _DURATION = re.compile(
 _LAST = re.compile(r"\b(?:last|past|previous)\s+(minute|hour|day|week)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.:/-])\d{1,15}(?:\.\d{1,9})?(?![\w:/]|\.\d)")
 _SECONDS: Mapping[str, float] = {"ms": 0.001, "mi": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_NOT_HOSTS = frozenset(["line", "lines", "error", "errors", "code", "status", "http", "https", "port", "tcp", "udp", "exit", "pid", "row", "column", "at", "level"])
-_NOT_SERVICES = frozenset(["is", "are", "was", "were", "has", "have", "had", "does", "do", "did", "on", "in", "at", "of", "for", "to", "and", "or", "the", "a", "an", "it", "that", "which"])
+_NOT_HOSTS = frozenset(
+    [
+        "line",
+        "lines",
+        "error",
+        "errors",
+        "code",
+        "status",
+        "http",
+        "https",
+        "port",
+        "tcp",
+        "udp",
+        "exit",
+        "pid",
+        "row",
+        "column",
+        "at",
+        "level",
+    ]
+)
+_NOT_SERVICES = frozenset(
+    [
+        "is",
+        "are",
+        "was",
+        "were",
+        "has",
+        "have",
+        "had",
+        "does",
+        "do",
+        "did",
+        "on",
+        "in",
+        "at",
+        "of",
+        "for",
+        "to",
+        "and",
+        "or",
+        "the",
+        "a",
+        "an",
+        "it",
+        "that",
+        "which",
+    ]
+)
 # Names that end like a host but are files; a host under such a domain is found in a URL or after `host`.
 _FILES = frozenset(
-    ["log", "logs", "txt", "out", "err", "json", "jsonl", "yaml", "yml", "toml", "ini", "cfg", "conf", "env", "md", "rst", "csv", "tsv", "xml", "html", "css", "sql", "sh", "bash", "py", "pyi", "pyx", "js", "mjs", "cjs", "ts", "tsx", "jsx", "go", "rs", "rb", "java", "kt", "c", "h", "cc", "cpp", "hpp", "cs", "php", "pl", "lua", "swift", "scala", "gz", "zip", "tar", "pem", "crt", "key", "lock", "db", "sqlite", "service", "socket", "timer"]
+    [
+        "log",
+        "logs",
+        "txt",
+        "out",
+        "err",
+        "json",
+        "jsonl",
+        "yaml",
+        "yml",
+        "toml",
+        "ini",
+        "cfg",
+        "conf",
+        "env",
+        "md",
+        "rst",
+        "csv",
+        "tsv",
+        "xml",
+        "html",
+        "css",
+        "sql",
+        "sh",
+        "bash",
+        "py",
+        "pyi",
+        "pyx",
+        "js",
+        "mjs",
+        "cjs",
+        "ts",
+        "tsx",
+        "jsx",
+        "go",
+        "rs",
+        "rb",
+        "java",
+        "kt",
+        "c",
+        "h",
+        "cc",
+        "cpp",
+        "hpp",
+        "cs",
+        "php",
+        "pl",
+        "lua",
+        "swift",
+        "scala",
+        "gz",
+        "zip",
+        "tar",
+        "pem",
+        "crt",
+        "key",
+        "lock",
+        "db",
+        "sqlite",
+        "service",
+        "socket",
+        "timer",
+    ]
 )
 
 Found = list[object]
 
 
 def extract_target(target: Target, texts: Iterable[str]) -> object:
-    """Find what a target declares in some texts: a list where it wants many, else the first; its default without any."""
+    """Find what a target declares in some texts: a list where it wants many, else the first; without any, its default."""
     found: Found = []
     for text in texts:
         for value in _FINDERS[target.kind](text[:MAX_CHARACTERS], target):
@@ -67,7 +186,7 @@ def extract_target(target: Target, texts: Iterable[str]) -> object:
 
 
 def find_urls(text: str) -> list[dict[str, object]]:
-    """Find the HTTP URLs of a text, in order; a name and password in one are left out, and so is one that is malformed."""
+    """Find the HTTP URLs of a text, in order, without names and passwords; malformed ones are passed over."""
     found: list[dict[str, object]] = []
     for match in _URL.finditer(text):
         raw = _trim(match[0])
@@ -166,6 +285,10 @@ def _find_paths(text: str, target: Target) -> Iterator[object]:
     bare = _without_urls(text)
     names = [match[1] for match in _QUOTED_PATH.finditer(bare)]
     names += [_trim(match[0]) for match in _PATH.finditer(_QUOTED_PATH.sub(" ", bare))]
+    for match in _NAMED_PATH.finditer(bare):
+        name = _trim(match[1] or match[2])
+        if name.lower() not in _NOT_SERVICES and not (target.suffixes and not name.lower().endswith(target.suffixes)):
+            yield name
     for name in names:
         is_clear = name.startswith(("/", "~", "./", "../")) or name.endswith("/") or _is_file(name)
         if name and is_clear and (not target.suffixes or name.lower().endswith(target.suffixes)):

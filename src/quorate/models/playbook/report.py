@@ -41,7 +41,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     """What an operations agent answers: findings with their evidence, and what could not be measured."""
 
     applies: bool
-    """Whether the request was one for this agent; if not, nothing was measured and `summary` says what it would need."""
+    """Whether the request was one for this agent; if not, nothing was measured, and `summary` says what it needs."""
     summary: str
     findings: tuple[Finding, ...] = ()
     """The worst first."""
@@ -79,9 +79,7 @@ def adopt_findings(inner: Diagnosis, *, agent: str, call_id: str) -> tuple[Findi
         structs.replace(
             finding,
             source=finding.source or agent,
-            evidence=tuple(
-                structs.replace(fact, call_id=f"{call_id}/{fact.call_id}") for fact in finding.evidence
-            ),
+            evidence=tuple(structs.replace(fact, call_id=f"{call_id}/{fact.call_id}") for fact in finding.evidence),
         )
         for finding in inner.findings
     )

@@ -11,8 +11,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from quorate.addresses import Address
 from quorate.errors import MissingExtra
-from quorate.tools.addresses import Address
 from quorate.tools.builtin.infra.certificates import Certificate, read_certificates
 from quorate.tools.builtin.net.dial import DialStatus, Dialled, Stopwatch, dial_first, find_status
 from quorate.tools.builtin.net.http import build_tls, find_tls_reason
@@ -30,7 +30,7 @@ class TlsReport(Struct, frozen=True, kw_only=True):
     port: int
     status: Literal["ok", "unresolved", "tls_failed"] | DialStatus
     address: str = ""
-    is_verified: bool = False
+    verified: bool = False
     """Whether the chain ends at a root this machine trusts, is in date, and names the host."""
     verify_error: str = ""
     """Why it is not, in OpenSSL's words or ours."""
@@ -175,7 +175,7 @@ def _report(
         port=port,
         status="ok",
         address=outcome.address,
-        is_verified=not error and matches,
+        verified=not error and matches,
         verify_error=error,
         hostname_matches=matches,
         protocol=shown.protocol,

@@ -8,8 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from quorate.addresses import Address
 from quorate.errors import ToolError
-from quorate.tools.addresses import Address
 from quorate.tools.builtin.net.dial import DialStatus, Stopwatch, dial_first
 from quorate.tools.builtin.net.resolve import Lookup, Unresolved, resolve_target
 from quorate.tools.targets import ProbePolicy, parse_host, parse_port
@@ -24,9 +24,8 @@ class PortResult(Struct, frozen=True, kw_only=True):
     status: DialStatus
     elapsed_ms: float
     address: str
-    detail: str = ""
-    fact: str = ""
-    """The measurement in words, such as `connect 127.0.0.1:9 refused after 0.2 ms`."""
+    error: str = ""
+    """Why it failed, in the system's words."""
 
 
 class TcpReport(Struct, frozen=True, kw_only=True):
@@ -34,12 +33,14 @@ class TcpReport(Struct, frozen=True, kw_only=True):
 
     host: str
     status: Literal["open", "partly_open", "closed", "unresolved"]
+    address: str = ""
+    """The first of the addresses."""
     addresses: tuple[str, ...] = ()
     dns_ms: float = 0.0
     ports: tuple[PortResult, ...] = ()
     open_ports: tuple[int, ...] = ()
-    failed_ports: tuple[int, ...] = ()
-    detail: str = ""
+    closed_ports: tuple[int, ...] = ()
+    error: str = ""
     """Why the name was not resolved."""
 
 
@@ -60,7 +61,7 @@ async def connect_ports(
     try:
         addresses = await resolve_target(target, policy, timeout_s=timeout_s, lookup=lookup)
     except Unresolved as error:
-        return TcpReport(host=target.text, status="unresolved", detail=error.message, dns_ms=watch.total_ms)
+        return TcpReport(host=target.text, status="unresolved", error=error.message, dns_ms=watch.total_ms)
     dns_ms = watch.total_ms
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_try(addresses, port, timeout_s)) for port in wanted]
@@ -70,11 +71,12 @@ async def connect_ports(
     return TcpReport(
         host=target.text,
         status="open" if not failed else "partly_open" if open_ports else "closed",
+        address=str(addresses[0]),
         addresses=tuple(str(address) for address in addresses),
         dns_ms=dns_ms,
         ports=results,
         open_ports=open_ports,
-        failed_ports=failed,
+        closed_ports=failed,
     )
 
 
@@ -82,12 +84,10 @@ async def _try(addresses: Sequence[Address], port: int, timeout_s: float) -> Por
     outcome, sock = await dial_first(addresses, port, timeout_s=timeout_s)
     if sock is not None:
         sock.close()
-    where = f"[{outcome.address}]" if ":" in outcome.address else outcome.address
     return PortResult(
         port=port,
         status=outcome.status,
         elapsed_ms=outcome.elapsed_ms,
         address=outcome.address,
-        detail=outcome.detail,
-        fact=f"connect {where}:{port} {outcome.status} after {outcome.elapsed_ms:.1f} ms",
+        error=outcome.detail,
     )

@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from quorate.tools.addresses import Address
+from quorate.addresses import Address
 
 DialStatus = Literal["open", "refused", "timeout", "reset", "unreachable"]
 _RESET = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import ipaddress
 import socket
 from typing import TYPE_CHECKING, Literal
@@ -80,9 +81,7 @@ async def look_up(
         policy.check(asked, (asked.address,))
     if not servers and record in ("A", "AAAA"):
         return await _ask_system(name, record, timeout_s)
-    try:
-        import dns.asyncquery
-    except ImportError:
+    if importlib.util.find_spec("dns") is None:
         reason = f"Records of type {record} need the extra `ops`: pip install 'quorate[ops]'"
         return DnsAnswer(host=name, record=record, status="unavailable", method="dns", detail=reason)
     servers = servers or await run_in_thread(_find_servers)

@@ -7,9 +7,9 @@ import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
 
+from quorate.addresses import Address
 from quorate.errors import ToolError
-from quorate.tools.addresses import Address, unmap
-from quorate.tools.targets import Host, ProbePolicy
+from quorate.tools.targets import Host, ProbePolicy, unmap
 from quorate.tools.threads import run_in_thread
 
 MAX_ADDRESSES = 16

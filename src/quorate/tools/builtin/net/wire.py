@@ -120,7 +120,7 @@ class BodyCounter:
 
     def __init__(self, reader: asyncio.StreamReader, max_bytes: int) -> None:
         self._reader = reader
-        self._left = max_bytes
+        self._left: int = max_bytes
         self._size = 0
         self._sample = b""
 

@@ -1,0 +1,140 @@
+"""Does `make demo` find the planted causes, show its work, and clean up after itself?"""
+
+import json
+import os
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from quorate.models.playbook.report import Diagnosis, Evidence, Finding
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "examples/demo/main.py"
+MOST_S = 20.0
+STARTED = re.compile(r"\(process (\d+)\)")
+
+
+def build_environment(folder: Path) -> Mapping[str, str]:
+    (folder / "tmp").mkdir()
+    return os.environ | {"TMPDIR": str(folder / "tmp")}
+
+
+def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, DEMO, *options],
+        cwd=folder,
+        env=build_environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def wait_gone(pid: int) -> None:
+    """Wait until a process that is no child of ours has ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([handle], [], [], 10)[0], f"process {pid} is still there"
+    finally:
+        os.close(handle)
+
+
+def test_the_demo_finds_all_planted_causes(tmp_path: Path) -> None:
+    """Without a terminal: exit 0 within 20 s, a line for each call, the causes with measurements, and what to type
+    next; the typed commands work, and nothing but the log is left. row: B1, E15"""
+    began_s = time.monotonic()
+    done = run_demo(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - began_s < MOST_S
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    assert done.stdout.count("✓ found: ") == 3
+    assert re.search(r"^ +\d+ ms  network-diagnostics +▸ \w+", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +\d+ ms  log-analysis +✓ \w+ in \d+ ms$", done.stdout, re.MULTILINE)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    wait_gone(int(STARTED.search(done.stdout)[1]))  # type: ignore[index]
+    check_commands(tmp_path, done.stdout)
+
+
+def check_commands(folder: Path, said: str) -> None:
+    """What the demo says to type next can be typed."""
+    lines = [line.strip() for line in said.splitlines() if line.startswith("  QUORATE_DATABASE=")]
+    assert len(lines) >= 3
+    for line in lines[:3]:
+        database, *words = shlex.split(line)
+        name, _, value = database.partition("=")
+        done = subprocess.run(
+            words, cwd=folder, env=os.environ | {name: value}, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        if "--events" in words:
+            assert "refused" in done.stdout
+
+
+def test_the_demo_as_json(tmp_path: Path) -> None:
+    """One document on standard output, progress on standard error; every planted cause has evidence."""
+    done = run_demo(tmp_path, "--json", "--database", "runs.db")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["found"], told["missing"], len(told["planted"])) == (True, [], 3)
+    assert told["run_id"].startswith("run-")
+    assert {"incident-lead", "network-diagnostics", "log-analysis"} <= set(told["agents"])
+    assert all(finding["evidence"] for finding in told["report"]["findings"] if finding["severity"] != "info")
+    assert "incident-lead" in done.stderr
+    assert (tmp_path / "runs.db").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_demo_that_is_stopped_leaves_nothing_running(number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C and SIGTERM stop the system, remove the workspace and end with 130; even kill -9 leaves no process."""
+    environment = build_environment(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, DEMO], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        found = STARTED.search(demo.stdout.readline())
+        assert found
+        demo.send_signal(number)
+        said = demo.stderr.read()
+    wait_gone(int(found[1]))
+    if number == signal.SIGKILL:
+        assert demo.returncode == -signal.SIGKILL
+        return
+    assert demo.returncode == 130
+    assert said == "\nThe demo was stopped; everything it started is stopped too.\n"
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_report_without_a_cause_does_not_pass(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cause counts only when one finding names it and bears evidence; what is missing is named."""
+    monkeypatch.syspath_prepend(str(DEMO.parent))
+    from causes import find_missing, list_causes  # pyright: ignore[reportMissingImports]
+    from system import System  # pyright: ignore[reportMissingImports]
+
+    causes = list_causes(System(url="http://127.0.0.1:8001", backend_port=8002, log=tmp_path / "shop.log", pid=1))
+    proof = (Evidence(tool="t", call_id="c", fact="measured"),)
+    slow = Finding(title="http://127.0.0.1:8001/report is slow", severity="high", evidence=proof)
+    refused = Finding(title="127.0.0.1:8002 refused the connection", severity="high", evidence=proof)
+    errors = Finding(title="6 errors in shop.log", severity="high", evidence=proof)
+    unproven = Finding(title=refused.title, severity="high")
+
+    def find(*findings: Finding) -> list[str]:
+        report = Diagnosis(applies=True, summary="", findings=findings)
+        return [cause.title for cause in find_missing(causes, report)]
+
+    assert find(slow, refused, errors) == []
+    assert find(slow, unproven, errors) == ["the backend 127.0.0.1:8002 refuses connections"]
+    assert len(find()) == 3
