@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import FrameType
 
-BATCHES = 3
+BATCHES = 5
 BATCH_S = 0.05
 
 
@@ -54,13 +54,21 @@ def measure_kib(work: Callable[[], object], *, times: int = 500) -> float:
     return (after - before) / times / 1024
 
 
-async def measure_seconds(work: Callable[[], Awaitable[object]]) -> float:
-    """Measure how long `work` takes: the quickest of a few batches, each long enough for the clock."""
-    began = time.perf_counter()
-    await work()
-    times = max(1, min(10_000, int(BATCH_S / (time.perf_counter() - began))))
+async def measure_seconds(*works: Callable[[], Awaitable[object]]) -> list[float]:
+    """Measure how long each work takes: the quickest of a few batches, each long enough for the clock.
+
+    Their batches take turns, so that the difference of two works is one of the works and not of the moment.
+    """
+    counts: list[int] = []
+    for work in works:
+        began = time.perf_counter()
+        await work()
+        counts.append(max(1, min(10_000, int(BATCH_S / (time.perf_counter() - began)))))
     gc.collect()
-    return min([await _measure_batch(work, times) for _ in range(BATCHES)])
+    batches = [
+        [await _measure_batch(work, times) for work, times in zip(works, counts, strict=True)] for _ in range(BATCHES)
+    ]
+    return [min(batch) for batch in zip(*batches, strict=True)]
 
 
 async def _measure_batch(work: Callable[[], Awaitable[object]], times: int) -> float:

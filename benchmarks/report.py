@@ -40,7 +40,7 @@ class Results:
 
 
 def show_number(value: float) -> str:
-    if value == 0:
+    if abs(value) < 0.005:
         return "0"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     text = f"{value:,.{digits}f}"

@@ -123,26 +123,32 @@ async def count_history(side: Side) -> float:
     return (await count_calls(await prepare(side, Script(), history=2 + HISTORY)) - shorter) / HISTORY
 
 
-async def time_run(side: Side) -> float:
-    return await measure_seconds(await prepare(side, Script())) * 1e6
+async def time_one(side: Side, script: Script, *, history: int = 0) -> float:
+    return (await measure_seconds(await prepare(side, script, history=history)))[0]
 
 
 async def time_turns(side: Side, first: int, last: int) -> float:
-    shorter = await measure_seconds(await prepare(side, Script(turns=first - 1)))
-    return (await measure_seconds(await prepare(side, Script(turns=last))) - shorter) / (last - first + 1) * 1e6
-
-
-async def time_parallel(side: Side) -> float:
-    return await measure_seconds(await prepare(side, Script(turns=1, calls=PARALLEL, tool="slow"))) * 1e3
+    """Time a tool turn: the mean from the `first` to the `last`."""
+    works = [await prepare(side, Script(turns=turns)) for turns in (first - 1, last)]
+    shorter, longer = await measure_seconds(*works)
+    return (longer - shorter) / (last - first + 1) * 1e6
 
 
 async def time_delta(side: Side) -> float:
-    shorter, longer = await prepare_stream(side, 100), await prepare_stream(side, 500)
-    return (await measure_seconds(longer) - await measure_seconds(shorter)) / 400 * 1e6
+    shorter, longer = await measure_seconds(await prepare_stream(side, 100), await prepare_stream(side, 500))
+    return (longer - shorter) / 400 * 1e6
+
+
+async def time_run(side: Side) -> float:
+    return await time_one(side, Script()) * 1e6
+
+
+async def time_parallel(side: Side) -> float:
+    return await time_one(side, Script(turns=1, calls=PARALLEL, tool="slow")) * 1e3
 
 
 async def time_history(side: Side) -> float:
-    return await measure_seconds(await prepare(side, Script(), history=HISTORY)) * 1e3
+    return await time_one(side, Script(), history=HISTORY) * 1e3
 
 
 async def time_fresh(side: Side) -> float:
@@ -155,7 +161,7 @@ async def time_fresh(side: Side) -> float:
         begin()
         await side.run(side.build_agent(model, add))
 
-    return await measure_seconds(go) * 1e6
+    return (await measure_seconds(go))[0] * 1e6
 
 
 async def measure_crowd(side: Side) -> tuple[float, float]:

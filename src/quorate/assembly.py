@@ -10,13 +10,14 @@ from pathlib import Path
 
 from msgspec import structs
 
+from quorate.agent.agent import AnyAgent
 from quorate.catalog.build import PLAYBOOK, build_agent
 from quorate.catalog.load import load_catalog
 from quorate.clock import SYSTEM_CLOCK, Clock
 from quorate.models.gateway import build_model
 from quorate.models.retry import Retrying
 from quorate.ports import Model
-from quorate.runtime import AnyAgent, Runtime
+from quorate.runtime import Runtime
 from quorate.settings import Settings, load_settings
 from quorate.settings.values import cap_limits
 from quorate.state.backends.sqlite import open_sqlite_log
@@ -27,6 +28,7 @@ from quorate.tools.builtin.infra import infra_tools
 from quorate.tools.builtin.logs import log_tools
 from quorate.tools.builtin.net import net_tools
 from quorate.tools.define import AnyTool
+from quorate.tools.targets import ProbePolicy
 from quorate.tools.workspace import Workspace, build_local_workspace
 
 AUTO = "auto"
@@ -78,7 +80,7 @@ def build_toolbox(settings: Settings) -> dict[str, AnyTool]:
     """Build the built-in tools by name, bounded by what the settings allow."""
     workspace = Workspace(settings.workspace) if settings.workspace else build_local_workspace(os.getcwd())
     tools = [
-        *net_tools(build_probe_policy(settings)),
+        *net_tools(ProbePolicy.operator(settings.probe.allow)),
         *host_tools(),
         *log_tools(workspace),
         *file_tools(workspace),
@@ -107,18 +109,25 @@ async def open_runtime(
     """
     chosen = settings or load_settings()
     parts = Parts(chosen, models or {})
-    async with AsyncExitStack() as stack:
-        log = await stack.enter_async_context(open_sqlite_log(chosen.database, clock=clock))
-        stack.push_async_callback(parts.aclose)
-        group = await stack.enter_async_context(asyncio.TaskGroup())
-        runtime = Runtime(
-            settings=chosen,
-            catalog=parts.catalog,
-            tools=parts.toolbox,
-            find_agent=parts.find_agent,
-            log=log,
-            clock=clock,
-            group=group,
-        )
-        stack.callback(runtime.release)
-        yield runtime
+    try:
+        async with AsyncExitStack() as stack:
+            log = await stack.enter_async_context(open_sqlite_log(chosen.database, clock=clock))
+            stack.push_async_callback(parts.aclose)
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            runtime = Runtime(
+                settings=chosen,
+                catalog=parts.catalog,
+                tools=parts.toolbox,
+                find_agent=parts.find_agent,
+                log=log,
+                clock=clock,
+                group=group,
+            )
+            stack.callback(runtime.release)
+            yield runtime
+    except BaseExceptionGroup as several:
+        # A task group wraps what the block itself raised; whoever wrote the block wants it as it was.
+        first, *others = several.exceptions
+        if others:
+            raise
+        raise first from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-from quorate.agent.agent import Agent, RunOptions, Task, build_result
+from quorate.agent.agent import AnyAgent, RunOptions, Task, build_result
 from quorate.agent.attempt import attempt
 from quorate.agent.replay import replay
 from quorate.agent.result import RunResult
@@ -28,7 +28,7 @@ from quorate.events import (
 )
 from quorate.messages import Delta, Message, build_user_message
 from quorate.ports import Log
-from quorate.settings import Settings
+from quorate.settings import Settings, cap_limits
 from quorate.specs import Limits
 from quorate.tools.define import AnyTool
 
@@ -36,8 +36,6 @@ FOLLOW_S = 0.2
 """How often the log of a run in another process is looked at."""
 MAX_SHOWN = 10_000
 """How many pieces of text and progress a run keeps for those who begin to watch late."""
-
-AnyAgent = Agent[object, object]
 
 
 class RunHandle:
@@ -170,9 +168,8 @@ class Runtime:
             route = self.catalog.route(build_user_message(task).text)
             agent, labels = route.agent, {**labels, "route.agent": route.agent, "route.reason": route.reason}
         chosen = self.find_agent(agent, model) if isinstance(agent, str) else agent
-        options = RunOptions(
-            log=self.log, limits=limits, session=session, labels=labels, clock=self._clock, principal="local"
-        )
+        bounded = cap_limits(limits or chosen.limits, self.settings.limits)
+        options = RunOptions(log=self.log, limits=bounded, session=session, labels=labels, clock=self._clock)
         run = chosen.open_run(task, deps=deps, history=history, options=options, live=True)
         await run.journal.commit()
         return self._start(run, chosen)

@@ -351,6 +351,9 @@ def _choose(options: RunOptions, limits: Limits | None, log: Log | None) -> RunO
     return structs.replace(options, limits=limits or options.limits, log=log or options.log)
 
 
+AnyAgent = Agent[Any, Any]
+"""Any agent, whatever it needs and answers."""
+
 _NONE: Mapping[str, Model | str] = MappingProxyType({})
 _overrides: ContextVar[Mapping[str, Model | str]] = ContextVar("quorate_overrides", default=_NONE)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from quorate.agent.agent import Agent
+from quorate.agent.agent import Agent, AnyAgent
 from quorate.catalog.definition import AGENT_PREFIX, AgentDefinition
 from quorate.errors import InvalidInput, UnknownName
 from quorate.models.playbook import PlaybookModel, render_guidance
@@ -21,8 +20,8 @@ def build_agent(
     *,
     model: Model | str | None,
     toolbox: Mapping[str, Toolset],
-    agents: Callable[[str], Agent[Any, Any]],
-) -> Agent[Any, Any]:
+    agents: Callable[[str], AnyAgent],
+) -> AnyAgent:
     """Build the agent that a file describes, with the tools it names and no others.
 
     Args:
@@ -69,7 +68,7 @@ def _find_tool(
     name: str,
     *,
     toolbox: Mapping[str, Toolset],
-    agents: Callable[[str], Agent[Any, Any]],
+    agents: Callable[[str], AnyAgent],
 ) -> Toolset:
     if name.startswith(AGENT_PREFIX):
         return agents(name.removeprefix(AGENT_PREFIX)).as_tool()

@@ -21,14 +21,14 @@ MOST_FOUND = 10
 Words = Annotated[str, typer.Argument(metavar="TEXT", help="Words to look for, such as: tls certificate.")]
 
 
-def build_agents() -> typer.Typer:
-    """Build the group of commands about agents."""
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands about agents."""
     group = typer.Typer(help="List, show, find and check agents.", rich_markup_mode=None, no_args_is_help=True)
     group.command("list")(list_agents)
     group.command("show")(show_agent)
     group.command("find")(find_agents)
     group.command("check")(check_agents)
-    return group
+    app.add_typer(group, name="agents")
 
 
 def list_agents(
@@ -42,7 +42,8 @@ def list_agents(
     if json:
         say_json([_summarize(definition) for definition in found])
         return
-    say_all(align([(d.name, d.tier, d.domain, clean_line(d.description, most=90)) for d in found]))
+    rows = [(d.name, d.tier, d.domain, clean_line(d.description, most=90)) for d in found]
+    say_all(align(rows) or ["There are no such agents."])
 
 
 def show_agent(

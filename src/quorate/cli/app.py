@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from quorate.cli import agents, config, doctor, init, run, runs, tools
 from quorate.cli.console import say
 
+COMMANDS = {
+    "run": "run",
+    "chat": "run",
+    "init": "init",
+    "doctor": "doctor",
+    "agents": "agents",
+    "runs": "runs",
+    "tools": "tools",
+    "config": "config",
+}
+"""Each first word, in the order of the help, and the module beside this one that adds it."""
 
-def build_app() -> typer.Typer:
-    """Build the tree of commands; each does its work in a room below."""
+
+def build_app(only: str | None = None) -> typer.Typer:
+    """Build the tree of commands; each does its work in a room below.
+
+    Args:
+        only: The first word of the command that will run, so that only what it needs is imported; all of them when it
+            is no such word.
+    """
     app = typer.Typer(
         name="quorate",
         help="Teams of agents for production: recorded, resumable, bounded.",
@@ -23,13 +41,10 @@ def build_app() -> typer.Typer:
         epilog="Exit codes: 0 done, 1 failed, 2 wrong input, 3 missing extra, 4 incomplete, 5 waiting.",
     )
     app.callback()(_choose)
-    run.add_commands(app)
-    app.command("init")(init.init)
-    app.command("doctor")(doctor.doctor)
-    app.add_typer(agents.build_agents(), name="agents")
-    app.add_typer(runs.build_runs(), name="runs")
-    app.add_typer(tools.build_tools(), name="tools")
-    app.add_typer(config.build_config(), name="config")
+    modules = [COMMANDS[only]] if only in COMMANDS else list(dict.fromkeys(COMMANDS.values()))
+    for module in modules:
+        add_commands: Callable[[typer.Typer], None] = import_module(f"quorate.cli.{module}").add_commands
+        add_commands(app)
     return app
 
 

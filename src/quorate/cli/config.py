@@ -18,12 +18,12 @@ Environment = Annotated[
 ]
 
 
-def build_config() -> typer.Typer:
-    """Build the group of commands about settings."""
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands about settings."""
     group = typer.Typer(help="Check and show the settings.", rich_markup_mode=None, no_args_is_help=True)
     group.command("check")(check_config)
     group.command("show")(show_config)
-    return group
+    app.add_typer(group, name="config")
 
 
 def check_config(*, env: Environment = None, json: Json = False) -> None:

@@ -14,6 +14,11 @@ from quorate.cli.words import align, clean_line
 STYLES = {"ok": "green", "warning": "yellow", "fault": "red", "skipped": "dim"}
 
 
+def add_commands(app: typer.Typer) -> None:
+    """Add `doctor`."""
+    app.command("doctor")(doctor)
+
+
 def doctor(
     *,
     min_free_mb: Annotated[

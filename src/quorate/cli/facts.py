@@ -24,7 +24,7 @@ from quorate.events import (
 )
 from quorate.messages import ToolResult
 
-MOST_WORDS = 400
+MOST_WORDS = 2000
 _KNOWN = ("run", "seq", "time", "key", "attempt")
 
 

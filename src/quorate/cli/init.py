@@ -32,6 +32,11 @@ FILES = {
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
+def add_commands(app: typer.Typer) -> None:
+    """Add `init`."""
+    app.command("init")(init)
+
+
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put the project; new, or empty.")],
     *,

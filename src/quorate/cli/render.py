@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from quorate.cli.console import Line
 from quorate.cli.words import clean_line, show_cost, show_duration
 from quorate.codec.json import encode_text
 from quorate.errors import QuorateError
-from quorate.events import RunCreated
+from quorate.events import AnyEvent, RunCreated, StepStarted, ToolStarted
 from quorate.models.playbook.report import Diagnosis, Evidence, Finding
 
 SEVERITY_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan", "info": "dim"}
@@ -41,7 +41,11 @@ def build_document(result: RunResult[object]) -> dict[str, object]:
         "output": result.output if is_whole else None,
         "partial": "" if is_whole else result.text,
         "reason": result.reason,
-        "usage": {**msgspec.structs.asdict(result.usage), "total_tokens": result.usage.total_tokens},
+        "usage": {
+            **msgspec.structs.asdict(result.usage),
+            "total_tokens": result.usage.total_tokens,
+            "tool_calls": count_calls(result.events),
+        },
         "cost_usd": result.cost_usd,
         "elapsed_s": round(get_elapsed(result), 6),
         "events": result.events[-1].seq,
@@ -67,8 +71,9 @@ def get_elapsed(result: RunResult[object]) -> float:
 def render_report(result: RunResult[object]) -> Iterator[Line]:
     """Write a result for a person: what was found, on which evidence, and what to do next."""
     style = STATUS_STYLES.get(result.status, "")
-    spent = f"{show_duration(get_elapsed(result))}, {result.usage.tool_calls} tool calls, {show_cost(result.cost_usd)}"
-    yield style, f"{_get_agent(result)}: {result.status} in {spent}"
+    calls = count_calls(result.events)
+    spent = f"{show_duration(get_elapsed(result))}, {calls} tool call{'' if calls == 1 else 's'}"
+    yield style, f"{_get_agent(result)}: {result.status} in {spent}, {show_cost(result.cost_usd)}"
     if result.status == "completed":
         yield from render_output(result.output)
     else:
@@ -80,6 +85,20 @@ def render_report(result: RunResult[object]) -> Iterator[Line]:
             yield "", result.text
     yield "", ""
     yield from _render_next(result)
+
+
+def count_calls(events: Sequence[AnyEvent]) -> int:
+    """Count the tool calls that a log has, those of delegates included and the calls to delegates not."""
+    delegated = {event.key.removesuffix("/") for event in events if isinstance(event, StepStarted)}
+    return sum(isinstance(event, ToolStarted) and event.key not in delegated for event in events)
+
+
+def render_recorded(output: str) -> Iterator[Line]:
+    """Write an answer as the log has it."""
+    try:
+        yield from render_output(msgspec.json.decode(output, type=Diagnosis))
+    except (msgspec.DecodeError, RecursionError):
+        yield from render_output(output)
 
 
 def render_output(output: object) -> Iterator[Line]:

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterator
 from typing import Annotated, get_args
 
 import typer
 
 from quorate.assembly import open_runtime
-from quorate.cli.console import say, say_all, say_json, say_json_line, say_styled, tell
-from quorate.cli.facts import render_event, render_events
+from quorate.cli.console import Line, say, say_all, say_json, say_json_line, say_styled, tell
+from quorate.cli.facts import describe_event, render_event, render_events
 from quorate.cli.failures import get_status_code
 from quorate.cli.options import Json, Quiet, RunId
-from quorate.cli.render import build_document, build_failure, render_failure, render_report
+from quorate.cli.render import (
+    build_document,
+    build_failure,
+    count_calls,
+    render_failure,
+    render_recorded,
+    render_report,
+)
 from quorate.cli.watch import is_failed_run, run_async, watch
 from quorate.cli.words import align, clean_line, show_cost, show_duration, show_time
 from quorate.errors import InvalidInput, NotFound, QuorateError, UnknownName
-from quorate.events import ENDINGS, AnyEvent, ApprovalDecided, ApprovalRequested, RunSummary, RunWaiting, Status
+from quorate.events import (
+    ENDINGS,
+    AnyEvent,
+    ApprovalDecided,
+    ApprovalRequested,
+    RunCompleted,
+    RunSummary,
+    RunWaiting,
+    Status,
+)
 
 MOST_LISTED = 20
 
 
-def build_runs() -> typer.Typer:
-    """Build the group of commands about runs."""
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands about runs."""
     group = typer.Typer(
         help="List, show, follow, resume, replay, cancel and answer runs.", rich_markup_mode=None, no_args_is_help=True
     )
@@ -33,7 +50,7 @@ def build_runs() -> typer.Typer:
     group.command("replay")(replay_run)
     group.command("cancel")(cancel_run)
     group.command("decide")(decide)
-    return group
+    app.add_typer(group, name="runs")
 
 
 def list_runs(
@@ -79,8 +96,8 @@ def show_run(
     if json:
         say_json({"run": summary, "events": log} if events else {"run": summary})
         return
-    say_all(_render_summary(summary))
-    say_all(_render_end(log))
+    say_all(_render_summary(summary, count_calls(log)))
+    say_styled(_render_end(log))
     if events:
         say()
         say_all(render_events(log))
@@ -241,9 +258,8 @@ def _find_open(run: str, events: list[AnyEvent], key: str | None) -> ApprovalReq
     return asked[-1]
 
 
-def _render_summary(summary: RunSummary) -> list[str]:
-    usage = summary.usage
-    spent = f"{usage.total_tokens} tokens, {usage.tool_calls} tool calls, {show_cost(summary.cost_usd)}"
+def _render_summary(summary: RunSummary, calls: int) -> list[str]:
+    spent = f"{summary.usage.total_tokens} tokens, {calls} tool calls, {show_cost(summary.cost_usd)}"
     rows = [
         ("run", summary.run),
         ("status", summary.status),
@@ -257,14 +273,15 @@ def _render_summary(summary: RunSummary) -> list[str]:
     return align([*rows, *([("session", summary.session)] if summary.session else [])])
 
 
-def _render_end(log: list[AnyEvent]) -> list[str]:
+def _render_end(log: list[AnyEvent]) -> Iterator[Line]:
     last = log[-1]
-    if isinstance(last, RunWaiting):
-        keys = last.keys or ("nothing: `quorate runs resume` goes on with it",)
-        return ["", f"It waits ({last.reason}) for:", *(f"  {key}" for key in keys)]
-    if isinstance(last, ENDINGS):
-        return ["", render_event(last, began=log[0].time).strip()]
-    return []
+    if isinstance(last, RunCompleted):
+        yield from render_recorded(last.output)
+    elif isinstance(last, RunWaiting):
+        keys = last.keys or (f"nothing: `quorate runs resume {last.run}` goes on with it",)
+        yield from [("", ""), ("", f"It waits ({last.reason}) for:"), *(("", f"  {key}") for key in keys)]
+    elif isinstance(last, ENDINGS):
+        yield from [("", ""), ("", describe_event(last))]
 
 
 def _get_user() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
+from typing import cast
 
 from quorate.cli.failures import describe, get_exit_code
 from quorate.cli.words import clean
@@ -18,9 +19,10 @@ EXTRA = ("typer", "rich")
 
 def start(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code."""
-    if isinstance(sys.stdout, TextIOWrapper):
+    stdout: object = sys.stdout
+    if isinstance(stdout, TextIOWrapper):
         # What a terminal's encoding cannot show is spelled out, as on standard error.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        cast("TextIOWrapper", stdout).reconfigure(errors="backslashreplace")
     try:
         return _start(list(arguments))
     except QuorateError as error:
@@ -44,7 +46,9 @@ def _start(arguments: list[str]) -> int:
     # Its home differs between versions of typer; the class itself does not.
     click_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     try:
-        code = get_command(build_app()).main(arguments, prog_name="quorate", standalone_mode=False)
+        code = get_command(build_app(arguments[0] if arguments else None)).main(
+            arguments, prog_name="quorate", standalone_mode=False
+        )
     except typer.Abort:
         return INTERRUPTED
     except Exception as error:  # only what typer says about the words that were typed; the rest is raised again

@@ -45,13 +45,13 @@ class Caller(Struct, frozen=True):
         return None
 
 
-def build_tools() -> typer.Typer:
-    """Build the group of commands about tools."""
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands about tools."""
     group = typer.Typer(help="List, show and call tools.", rich_markup_mode=None, no_args_is_help=True)
     group.command("list")(list_tools)
     group.command("show")(show_tool)
     group.command("call")(call_tool)
-    return group
+    app.add_typer(group, name="tools")
 
 
 def list_tools(*, json: Json = False) -> None:

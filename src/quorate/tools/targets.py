@@ -28,6 +28,11 @@ _URL = re.compile(r"(https?)://(\[[^\]/?#@]*\]|[^/?#@:\[\]]*)(?::([0-9]{1,5}))?(
 _URL_CHARS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 _WORDS = ("loopback", "private", "public")
 _NEVER: tuple[Kind, ...] = ("link-local", "metadata")
+_NO_HOSTS = tuple(
+    ipaddress.ip_network(text) for text in ("0.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "::/128", "ff00::/8")
+)
+# IPv4-compatible addresses and local-use NAT64 (RFC 8215).
+_CARRIERS = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 _KINDS: dict[Kind, str] = {
     "loopback": "a loopback address",
     "private": "a private address",
@@ -82,7 +87,8 @@ class WebTarget(Struct, frozen=True, kw_only=True):
 class ProbePolicy(Struct, frozen=True, kw_only=True):
     """Which kinds of targets may be probed, and which beside them.
 
-    Link-local and cloud metadata addresses are refused whatever it says, reserved ranges unless `allow` lists them.
+    Link-local and cloud metadata addresses are refused whatever it says, and so is what is
+    no address of one host. Ranges reserved for tests and documentation go with the private ones.
     """
 
     loopback: bool
@@ -114,12 +120,16 @@ class ProbePolicy(Struct, frozen=True, kw_only=True):
             TargetBlocked: One of them may not; the message says which and why.
         """
         for address in addresses:
-            kind = classify(str(address))
-            if kind in _NEVER or not (self._accepts(kind) or any(_names(item, host, address) for item in self.allow)):
-                raise TargetBlocked(_explain(host, address, kind))
+            if any(address in network for network in _NO_HOSTS):
+                raise TargetBlocked(f"{host.text!r} stands for {address}, which is no address of one host.")
+            named = any(_names(item, host, address) for item in self.allow)
+            for kind in _find_kinds(address):
+                if kind in _NEVER or not (named or self._accepts(kind)):
+                    raise TargetBlocked(_explain(host, address, kind))
 
     def _accepts(self, kind: Kind) -> bool:
-        accepted = {"loopback": self.loopback, "private": self.private, "public": self.public}
+        # Ranges kept for documentation and tests are in use in laboratories, as private ones are.
+        accepted = {"loopback": self.loopback, "private": self.private, "reserved": self.private, "public": self.public}
         return accepted.get(kind, False) or kind in self.allow
 
 
@@ -260,11 +270,16 @@ def _check_allowed(item: str) -> None:
     try:
         network = ipaddress.ip_network(item, strict=False)
     except ValueError:
-        parse_host(item.removeprefix("*."))
+        try:
+            parse_host(item.removeprefix("*."))
+        except InvalidTarget as error:
+            raise InvalidInput(f"{item!r} cannot be allowed: {error.message}") from error
         return
-    ends = {classify(str(network.network_address)), classify(str(network.broadcast_address))}
+    ends: set[Kind] = {classify(str(network.network_address)), classify(str(network.broadcast_address))}
     if ends <= set(_NEVER):
-        raise InvalidInput(f"{item!r} cannot be allowed: it is {_KINDS[ends.pop()]}, which is never probed; take it out.")
+        raise InvalidInput(
+            f"{item!r} cannot be allowed: it is {_KINDS[ends.pop()]}, which is never probed; take it out."
+        )
 
 
 def _names(item: str, host: Host, address: Address) -> bool:
@@ -283,6 +298,13 @@ def _explain(host: Host, address: Address, kind: Kind) -> str:
     if kind in _NEVER:
         return f"{named} {_KINDS[kind]}; that is never probed."
     return f"{named} {_KINDS[kind]}, which this principal may not probe; an operator can list it in `probe.allow`."
+
+
+def _find_kinds(address: Address) -> tuple[Kind, ...]:
+    """The kind of an address, and of the IPv4 address in one of a range that is reserved all the same."""
+    if address != IPv6Address("::1") and any(address in network for network in _CARRIERS):
+        return classify(str(address)), classify(str(IPv4Address(int(address) & 0xFFFFFFFF)))
+    return (classify(str(address)),)
 
 
 def unmap(address: Address) -> Address:

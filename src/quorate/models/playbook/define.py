@@ -22,7 +22,7 @@ Kind = Literal[
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to find in the request.
 
-    `url` gives `{url, scheme, host, port, path, base}`, `endpoint` (`host:port`) gives `{host, port}`, `duration`
+    `url` gives `{url, scheme, host, port, path, base, origin}`, `endpoint` (`host:port`) gives `{host, port}`, `duration`
     seconds, `number` a number, `route` the path of an HTTP request as logs write it, `word` those of `words` that are
     there; `text` is the request itself; the others give text.
     """
@@ -90,6 +90,8 @@ class FindingRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """CEL: whether it is so."""
     each: str = ""
     """CEL that gives a list: a finding for each `item`."""
+    inside: str = ""
+    """A field of each item that is a list itself: then `item` goes over what is in it, and `item._owner` is the owner."""
     values: dict[str, str] = {}
     """CEL by name, for the templates."""
     detail: str = ""
@@ -105,6 +107,7 @@ class CheckRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     text: str
     when: str = ""
     each: str = ""
+    inside: str = ""
     values: dict[str, str] = {}
     limit: int = 8
 

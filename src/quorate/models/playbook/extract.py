@@ -173,7 +173,7 @@ Found = list[object]
 
 
 def extract_target(target: Target, texts: Iterable[str]) -> object:
-    """Find what a target declares in some texts: a list where it wants many, else the first; without any, its default."""
+    """Find what a target declares in some texts: a list where it wants many, else the first; else its default."""
     found: Found = []
     for text in texts:
         for value in _FINDERS[target.kind](text[:MAX_CHARACTERS], target):
@@ -202,7 +202,15 @@ def find_urls(text: str) -> list[dict[str, object]]:
         where = f"{scheme}://{shown}{f':{parts.port}' if parts.port else ''}"
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         url = where + (path if parts.path or parts.query else "")
-        entry = {"url": url, "scheme": scheme, "host": host, "port": port, "path": path, "base": f"{where}/"}
+        entry = {
+            "url": url,
+            "scheme": scheme,
+            "host": host,
+            "port": port,
+            "path": path,
+            "base": f"{where}/",
+            "origin": where,
+        }
         found.append(dict[str, object](entry))
     return found
 

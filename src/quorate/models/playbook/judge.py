@@ -89,6 +89,7 @@ def _list_cases(rule: FindingRule | CheckRule, expressions: Expressions, state: 
         value = expressions.read(rule.each).evaluate(prune(state.variables(), rule.each))
         # What an expression gives is of no static type.
         items = cast("list[object]", value) if isinstance(value, list) else []
+        items = [inner for item in items for inner in _open(item, rule.inside)] if rule.inside else items
         held = 0
         for item in items:
             if rule.when and not expressions.read(rule.when).holds(prune(state.variables(item=item), rule.when)):
@@ -100,6 +101,15 @@ def _list_cases(rule: FindingRule | CheckRule, expressions: Expressions, state: 
             state.gaps.append(f"{held - rule.limit} more of the kind {_name(rule)!r} are not listed")
     except QuorateError as error:
         state.gaps.append(f"{_name(rule)!r} could not be judged: {error.message}")
+
+
+def _open(item: object, field: str) -> Iterator[object]:
+    owner = _get_fields(item)
+    members = owner.get(field)
+    about = {name: value for name, value in owner.items() if name != field}
+    for member in cast("list[object]", members) if isinstance(members, list) else []:
+        fields = _get_fields(member) or {"value": member}
+        yield {**fields, "_call": owner.get("_call", ""), "_owner": about}
 
 
 def _name(rule: FindingRule | CheckRule) -> str:
@@ -150,7 +160,7 @@ def _build_evidence(
             continue
         variables = state.variables(item=item, fact=measured)
         own = {name: _evaluate(text, expressions, variables) for name, text in rule.values.items()}
-        call_id = str(fields.get("_call") or _get_fields(item).get("_call", ""))
+        call_id = str(fields.get("_call") or _get_fields(item).get("_call") or _find_call(rule.each, state))
         value = _evaluate(rule.value, expressions, variables) if rule.value else None
         yield Evidence(
             tool=state.calls.get(call_id, str(fields.get("tool", ""))),
@@ -158,6 +168,15 @@ def _build_evidence(
             fact=fill_template(rule.fact, own, fields, values, _get_fields(item), state.targets),
             value=value if isinstance(value, str | int | float | bool) else None,
         )
+
+
+def _find_call(text: str, state: State) -> str:
+    """Find the call behind a part of a step's result, by the step that the expression reads."""
+    for name in sorted(find_needs(text)):
+        held = _get_fields(state.results.get(name))
+        if held:
+            return str(held["_call"])
+    return ""
 
 
 def _fill_checks(rule: CheckRule, expressions: Expressions, state: State) -> Iterator[str]:

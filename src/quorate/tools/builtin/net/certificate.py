@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
-import time
 from collections.abc import Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from quorate.addresses import Address
-from quorate.errors import MissingExtra
+from quorate.clock import SYSTEM_CLOCK, Clock
+from quorate.errors import MissingExtra, ToolError
 from quorate.tools.builtin.infra.certificates import Certificate, read_certificates
-from quorate.tools.builtin.net.dial import DialStatus, Dialled, Stopwatch, dial_first, find_status
+from quorate.tools.builtin.net.dial import Dialled, DialStatus, Stopwatch, dial_first, find_status
 from quorate.tools.builtin.net.http import build_tls, find_tls_reason
 from quorate.tools.builtin.net.resolve import Lookup, Unresolved, resolve_target
 from quorate.tools.targets import Host, ProbePolicy, parse_host, parse_port
@@ -73,6 +73,7 @@ async def inspect_tls(
     *,
     server_name: str = "",
     timeout_s: float,
+    clock: Clock = SYSTEM_CLOCK,
     lookup: Lookup | None = None,
 ) -> TlsReport:
     """Shake hands, first as a careful client does, then, where that fails, to see what is there.
@@ -104,7 +105,20 @@ async def inspect_tls(
         return TlsReport(
             host=target.text, port=port, status=outcome.status, address=outcome.address, detail=outcome.detail
         )
-    return await run_in_thread(lambda: _report(target, port, name, dns_ms, outcome, shown, error))
+    report = TlsReport(
+        host=target.text,
+        port=port,
+        status="ok",
+        address=outcome.address,
+        verify_error=error,
+        protocol=shown.protocol,
+        cipher=shown.cipher,
+        cipher_bits=shown.cipher_bits,
+        dns_ms=dns_ms,
+        connect_ms=outcome.elapsed_ms,
+        handshake_ms=shown.elapsed_ms,
+    )
+    return await run_in_thread(lambda: _report(report, shown, name, clock.now()))
 
 
 async def _see(
@@ -156,44 +170,33 @@ def _read_chain(shown: ssl.SSLObject) -> tuple[bytes, ...]:
     return (leaf,) if leaf else ()
 
 
-def _report(
-    target: Host, port: int, name: Host, dns_ms: float, outcome: Dialled, shown: _Shown, error: str
-) -> TlsReport:
-    detail = ""
+def _report(seen: TlsReport, shown: _Shown, name: Host, now_s: float) -> TlsReport:
+    """Add what the certificates say to what the handshake showed."""
     chain: list[Certificate] = []
     try:
         for der in shown.chain:
-            chain.extend(read_certificates(der, path=f"{target.text}:{port}", now_s=time.time()))
-    except MissingExtra as missing:
-        detail = missing.message
-    leaf = chain[0] if chain else None
-    matches = leaf is not None and any(matches_name(one, name) for one in leaf.names)
-    if not error and leaf is not None and not matches:
-        error = f"the certificate is not for {name.text!r}"
-    return TlsReport(
-        host=target.text,
-        port=port,
-        status="ok",
-        address=outcome.address,
-        verified=not error and matches,
+            chain.extend(read_certificates(der, path=f"{seen.host}:{seen.port}", now_s=now_s))
+    except (MissingExtra, ToolError) as error:
+        return structs.replace(seen, detail=error.message)
+    if not chain:
+        return structs.replace(seen, detail="the server showed no certificate")
+    leaf = chain[0]
+    matches = any(matches_name(one, name) for one in leaf.names)
+    error = seen.verify_error or ("" if matches else f"the certificate is not for {name.text!r}")
+    return structs.replace(
+        seen,
+        verified=not error,
         verify_error=error,
         hostname_matches=matches,
-        protocol=shown.protocol,
-        cipher=shown.cipher,
-        cipher_bits=shown.cipher_bits,
-        subject=leaf.subject if leaf else "",
-        issuer=leaf.issuer if leaf else "",
-        names=leaf.names if leaf else (),
-        not_before=leaf.not_before if leaf else "",
-        not_after=leaf.not_after if leaf else "",
-        days_left=leaf.days_left if leaf else 0.0,
-        is_expired=bool(leaf and leaf.is_expired),
-        is_self_signed=bool(leaf and leaf.is_self_signed),
+        subject=leaf.subject,
+        issuer=leaf.issuer,
+        names=leaf.names,
+        not_before=leaf.not_before,
+        not_after=leaf.not_after,
+        days_left=leaf.days_left,
+        is_expired=leaf.is_expired,
+        is_self_signed=leaf.is_self_signed,
         chain=tuple(chain),
-        dns_ms=dns_ms,
-        connect_ms=outcome.elapsed_ms,
-        handshake_ms=shown.elapsed_ms,
-        detail=detail,
     )
 
 

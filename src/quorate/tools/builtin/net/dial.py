@@ -7,14 +7,15 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
 from quorate.addresses import Address
 
-DialStatus = Literal["open", "refused", "timeout", "reset", "unreachable"]
+DialFailure = Literal["refused", "timeout", "reset", "unreachable"]
+DialStatus = Literal["open"] | DialFailure
 _RESET = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE}
 
 
@@ -45,7 +46,7 @@ class Stopwatch:
         return round_ms(self._now() - self.began)
 
     @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> Generator[None]:
         """Measure a block, also one that is left by an error; times under one name add up."""
         self.current = name
         began = self._now()
@@ -60,7 +61,7 @@ def round_ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def find_status(error: OSError) -> DialStatus:
+def find_status(error: OSError) -> DialFailure:
     """Put the system's many errors of connecting into a few words."""
     if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
         return "timeout"

@@ -6,7 +6,8 @@ import asyncio
 import importlib.util
 import ipaddress
 import socket
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal, cast
 
 from msgspec import Struct
 
@@ -18,6 +19,7 @@ from quorate.tools.threads import run_in_thread
 # Only a name for the checker: at run time the library is an extra and is imported where it is used.
 if TYPE_CHECKING:
     from dns.message import Message
+    from dns.rdata import Rdata
 
 RecordType = Literal["A", "AAAA", "MX", "NS", "PTR", "TXT", "CNAME", "SOA"]
 DnsStatus = Literal["ok", "nxdomain", "no_data", "servfail", "refused", "timeout", "error", "unavailable"]
@@ -201,7 +203,7 @@ def _read_reply(reply: Message, name: str, record: RecordType, *, where: str, el
     records: list[DnsRecord] = []
     for rows in reply.answer:
         kind = dns.rdatatype.to_text(rows.rdtype)
-        for row in rows:
+        for row in cast("Iterable[Rdata]", rows):  # the library leaves the items of its sets untyped
             value = row.to_text()[:MAX_VALUE_CHARS]
             records.append(DnsRecord(name=rows.name.to_text(True), type=kind, value=value, ttl_s=rows.ttl))
     values = tuple(one.value for one in records if one.type == record)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct, structs
 
-from quorate.tools.builtin.net.dial import DialStatus, Stopwatch, dial_first, find_status
+from quorate.tools.builtin.net.dial import DialFailure, Stopwatch, dial_first, find_status
 from quorate.tools.builtin.net.resolve import Lookup, Unresolved, resolve_target
 from quorate.tools.builtin.net.wire import (
     MAX_HEAD_BYTES,
@@ -92,9 +92,9 @@ class HttpTiming(Struct, frozen=True, kw_only=True):
 class _Failed(Exception):
     """A hop came to nothing, for a reason that has a word."""
 
-    def __init__(self, status: DialStatus | Literal["unresolved"], detail: str, address: str = "") -> None:
+    def __init__(self, status: DialFailure | Literal["unresolved"], detail: str, address: str = "") -> None:
         super().__init__(detail)
-        self.status: DialStatus | Literal["unresolved"] = status
+        self.status: DialFailure | Literal["unresolved"] = status
         self.address = address
 
 
@@ -146,7 +146,7 @@ class Prober:
         self._verify_tls = verify_tls
         self._lookup = lookup
 
-    async def measure(self, url: str, *, follow: bool = True) -> HttpTiming:
+    async def measure(self, url: str, *, max_redirects: int = 0) -> HttpTiming:
         """Ask for a URL and follow its redirects, each checked by the policy like the first.
 
         Raises:
@@ -165,26 +165,16 @@ class Prober:
                 if not passed:
                     raise
                 result = hop.report("redirect_blocked", error.message)
-            location = result.headers.get("location", "") if result.status_code in _REDIRECTS else ""
-            if location and follow and result.status == "answered":
-                passed.append(
-                    Hop(
-                        url=target.url,
-                        status_code=result.status_code,
-                        location=location,
-                        elapsed_ms=result.total_ms,
-                    )
-                )
-                try:
-                    target = parse_redirect(target, hop.head.headers["location"] if hop.head else "")
-                except InvalidTarget as error:
-                    result = structs.replace(result, status="redirect_blocked", detail=error.message)
-                else:
-                    if len(passed) <= MAX_REDIRECTS:
-                        continue
-                    result = structs.replace(
-                        result, status="too_many_redirects", detail=f"more than {MAX_REDIRECTS} redirects"
-                    )
+            following = _find_next(hop, result) if max_redirects else None
+            if isinstance(following, WebTarget) and len(passed) < max_redirects:
+                passed.append(_note_hop(hop, result))
+                target = following
+                continue
+            if isinstance(following, WebTarget):
+                said = f"more than {max_redirects} redirects; the next is {following.url}"
+                result = structs.replace(result, status="too_many_redirects", detail=said)
+            elif following:
+                result = structs.replace(result, status="redirect_blocked", detail=following)
             return structs.replace(result, redirects=tuple(passed), total_ms=whole.total_ms)
 
     async def _make(self, hop: _Hop, ends: float) -> HttpTiming:
@@ -234,8 +224,9 @@ class Prober:
         with hop.watch.phase("connect"):
             left = ends - asyncio.get_running_loop().time()
             outcome, sock = await dial_first(addresses, target.port, timeout_s=left)
-            if sock is None or outcome.status != "open":
+            if outcome.status != "open":
                 raise _Failed(outcome.status, outcome.detail, outcome.address)
+            assert sock is not None
             hop.address = outcome.address
             reader, writer = await asyncio.open_connection(sock=sock, limit=MAX_HEAD_BYTES)
         try:
@@ -248,6 +239,21 @@ class Prober:
             # Cut rather than closed: a probe owes nobody a farewell, and a silent server must not hold it up.
             with contextlib.suppress(OSError):
                 writer.transport.abort()
+
+
+def _find_next(hop: _Hop, result: HttpTiming) -> WebTarget | str | None:
+    """Where the server sends its visitor, or why it cannot be followed; nothing when it does not send."""
+    if hop.head is None or result.status != "answered" or hop.head.status_code not in _REDIRECTS:
+        return None
+    try:
+        return parse_redirect(hop.target, hop.head.headers["location"]) if "location" in hop.head.headers else None
+    except InvalidTarget as error:
+        return error.message
+
+
+def _note_hop(hop: _Hop, result: HttpTiming) -> Hop:
+    location = result.headers.get("location", "")
+    return Hop(url=hop.target.url, status_code=result.status_code, location=location, elapsed_ms=result.total_ms)
 
 
 def build_tls(*, verify: bool) -> ssl.SSLContext:
