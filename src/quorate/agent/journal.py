@@ -17,6 +17,15 @@ Listener = Callable[[AnyEvent], None]
 MAX_FRESH = 10_000
 
 
+def tell(listener: Listener, event: AnyEvent) -> None:
+    """Tell a listener; one that fails is reported to the event loop and harms no run."""
+    try:
+        listener(event)
+    except Exception as error:  # a listener is anybody's code, and what it watches must not depend on it
+        facts = {"message": f"a listener failed on {type(event).__name__}", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(facts)
+
+
 class Journal:
     """The open log of one run, as one attempt sees it.
 
@@ -125,11 +134,16 @@ class Journal:
             self.fresh += batch
         for listener in self.listeners:
             for event in batch:
-                listener(event)
+                tell(listener, event)
 
     async def _reconcile(self, log: Log) -> None:
         """Read what stands where we wanted to write: our own rows, control events, or a newer attempt's."""
-        for event in await log.read(self.run, after=self.position):
+        behind = await log.read(self.run, after=self.position)
+        if not behind:
+            raise CorruptState(
+                f"The log of run {self.run!r} is shorter than what was recorded in it; the run is parked."
+            )
+        for event in behind:
             ours = self._pending[0] if self._pending else None
             if (
                 ours is not None

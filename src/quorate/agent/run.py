@@ -91,12 +91,12 @@ class Run:
 
     def emit(self, item: Delta) -> None:
         """Show something that is not recorded."""
-        self.journal.emit(item)
+        self.scope.call(self.journal.emit, item)
 
     def cancel(self, reason: str = "") -> None:
         """Stop the whole run at the next chance."""
         if self.journal.on_cancel is not None:
-            self.journal.on_cancel(Cancelled(reason or "The run was cancelled."))
+            self.scope.call(self.journal.on_cancel, Cancelled(reason or "The run was cancelled."))
 
     def find(self, key: str) -> AnyEvent | None:
         """Find what the log holds for a step's key."""

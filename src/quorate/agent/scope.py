@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 from quorate.errors import DeadlineExceeded, QuorateError
@@ -18,12 +18,13 @@ class Scope:
     is refused at once. A cancellation from outside passes through unchanged.
     """
 
-    __slots__ = ("_task", "_timer", "cause")
+    __slots__ = ("_loop", "_task", "_timer", "cause")
 
     def __init__(self, seconds: float) -> None:
         self.cause: QuorateError | None = None
         self._task: asyncio.Task[object] | None = None
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire, seconds)
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(seconds, self._expire, seconds)
 
     def _expire(self, seconds: float) -> None:
         self.stop(DeadlineExceeded(f"The run did not end within {seconds:g} s.", limit="seconds"))
@@ -35,6 +36,15 @@ class Scope:
         self.cause = cause
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
+
+    def call(self, callback: Callable[..., object], *args: object) -> None:
+        """Call something in the run's event loop, from there or from a tool's thread."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop.call_soon_threadsafe(callback, *args)
+        else:
+            callback(*args)
 
     def close(self) -> None:
         """Put the timer away."""

@@ -187,8 +187,8 @@ def encode_result(call: ToolCall, value: object, declared: object) -> ToolResult
     Raises:
         InvalidInput: It is not what was declared: the tool's author must mend it.
     """
-    if isinstance(value, str) and (declared is str or declared in _ANYTHING):
-        return ToolResult(call_id=call.id, name=call.name, content=value)
+    if isinstance(value, str) and (declared is str or declared in _ANYTHING) and len(value) <= MAX_RESULT_BYTES:
+        return ToolResult(call_id=call.id, name=call.name, content=value if value.isascii() else _mend(value))
     items: tuple[object, ...] = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     parts = tuple([item for item in items if isinstance(item, _PARTS)])
     if parts and len(parts) == len(items):
@@ -207,6 +207,11 @@ def encode_result(call: ToolCall, value: object, declared: object) -> ToolResult
     return ToolResult(call_id=call.id, name=call.name, content=content)
 
 
+def _mend(text: str) -> str:
+    """Put `?` for lone surrogates, which no log and no provider takes."""
+    return text.encode("utf-8", "replace").decode()
+
+
 AnyTool = Tool[..., object]
 """Any tool, whatever it takes and returns."""
 
@@ -216,7 +221,7 @@ def fail(call: ToolCall, reason: str, code: str = InvalidInput.code) -> ToolResu
     return ToolResult(
         call_id=call.id,
         name=call.name,
-        content=f"Tool `{call.name}` failed ({code}): {reason}",
+        content=_mend(f"Tool `{call.name}` failed ({code}): {reason}"),
         is_error=True,
         code=code,
     )

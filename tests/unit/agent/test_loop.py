@@ -24,8 +24,8 @@ from quorate import (
     tool,
 )
 from quorate.agent.attempt import attempt
-from quorate.errors import BlockedByPolicy, Unavailable
-from quorate.events import Event, ModelReplied, RunCompleted, ToolFailed, ToolFinished, ToolStarted, get_kind
+from quorate.errors import BlockedByPolicy, Conflict, CorruptState, Unavailable
+from quorate.events import AnyEvent, Event, ModelReplied, RunCompleted, ToolFailed, ToolFinished, ToolStarted, get_kind
 from quorate.messages import Image, Message, ReplyDone, StreamItem, Text, ToolCall, Usage
 from quorate.models.scripted import After, call
 from quorate.specs import ModelProfile, Request
@@ -528,3 +528,63 @@ async def test_messages_know_their_words_and_calls() -> None:
     """A message's text is its words joined."""
     message = Message(role="assistant", parts=(Text(text="a"), ToolCall(id="1", name="t"), Text(text="b")))
     assert (message.text, message.tool_calls) == ("ab", (ToolCall(id="1", name="t"),))
+
+
+async def test_a_listener_that_fails_harms_no_run() -> None:
+    """Its error goes to the event loop's handler; the run and the other listeners go on."""
+    reported: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, facts: reported.append(facts))
+    seen: list[int] = []
+
+    def broken(event: object) -> None:
+        raise RuntimeError("sink is down")
+
+    listeners = (broken, lambda event: seen.append(event.seq))
+    result = await Agent("a", model=ScriptedModel(["ok"])).run("x", options=RunOptions(listeners=listeners))
+    assert result.output == "ok"
+    assert len(seen) == len(reported) == len(result.events)
+
+
+async def test_a_tool_in_a_thread_may_report_and_stop() -> None:
+    """Progress and cancel reach the run from a synchronous tool's thread."""
+
+    @tool
+    def work(context: RunContext[None]) -> str:
+        """Work in a thread."""
+        context.emit("half way")
+        context.cancel("that will do")
+        return "done"
+
+    items = [
+        item async for item in Agent("a", model=ScriptedModel([call("work"), "never"]), tools=[work]).run_stream("x")
+    ]
+    assert "half way" in [getattr(item, "message", None) for item in items]
+    assert (get_kind(items[-1]), items[-1].reason) == ("run.cancelled", "that will do")  # type: ignore[union-attr, arg-type]
+
+
+async def test_a_log_that_lost_its_tail_parks_the_run() -> None:
+    """A log that is shorter than what was recorded is not written to again and again."""
+
+    class Losing(MemoryLog):
+        async def append(self, run: str, events: object, *, expected: int) -> None:
+            if expected > 3:
+                raise Conflict("shorter")
+            await super().append(run, events, expected=expected)  # type: ignore[arg-type]
+
+        async def read(self, run: str, *, after: int = 0, limit: int | None = None) -> list[AnyEvent]:
+            return []
+
+    with pytest.raises(CorruptState, match="is shorter than what was recorded"):
+        await Agent("a", model=ScriptedModel(["x"])).run("x", log=Losing())
+
+
+async def test_lone_surrogates_do_not_cost_the_run() -> None:
+    """A tool's text that no log could hold is mended."""
+
+    @tool
+    async def odd() -> str:
+        """Return what is not text."""
+        return "caf\udce9"
+
+    result = await Agent("a", model=ScriptedModel([call("odd"), "ok"]), tools=[odd]).run("x")
+    assert result.messages[2].parts[0].content == "caf?"  # type: ignore[union-attr]

@@ -22,8 +22,8 @@ Kind = Literal[
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to find in the request.
 
-    `url` gives `{url, scheme, host, port, path, base, origin}`, `endpoint` (`host:port`) gives `{host, port}`, `duration`
-    seconds, `number` a number, `route` the path of an HTTP request as logs write it, `word` those of `words` that are
+    `url` gives `{url, scheme, host, port, path, base, origin}`, `endpoint` (`host:port`) gives `{host, port}`,
+    `duration` seconds, `number` a number, `route` the path of an HTTP request as logs write it, `word` those of `words` that are
     there; `text` is the request itself; the others give text.
     """
 
@@ -91,7 +91,7 @@ class FindingRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     each: str = ""
     """CEL that gives a list: a finding for each `item`."""
     inside: str = ""
-    """A field of each item that is a list itself: then `item` goes over what is in it, and `item._owner` is the owner."""
+    """A field of each item that is a list itself: then `item` goes over its members, each with `_owner`."""
     values: dict[str, str] = {}
     """CEL by name, for the templates."""
     detail: str = ""

@@ -76,6 +76,11 @@ _NOT_HOSTS = frozenset(
 )
 _NOT_SERVICES = frozenset(
     [
+        "up",
+        "down",
+        "running",
+        "stopped",
+        "failing",
         "is",
         "are",
         "was",
