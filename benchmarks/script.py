@@ -119,6 +119,8 @@ class Side(Protocol):
     """The distribution that is measured."""
     IMPORT: str
     """The import with which its users begin."""
+    AGENT_PER_RUN: bool
+    """Whether an agent does one run at a time, so that each of many runs at once needs its own."""
 
     def build_model(self, script: Script) -> object:
         """Build a model that plays the script, its replies ready made."""

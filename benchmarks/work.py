@@ -168,8 +168,7 @@ async def measure_crowd(side: Side) -> tuple[float, float]:
     """Measure seconds and MiB of many runs at once; in a young process, before memory has grown for other reasons."""
     script = Script(turns=1, delay_s=0.05)
     model = side.build_model(script)
-    alone = getattr(side, "AGENT_PER_RUN", False)
-    shared = None if alone else side.build_agent(model, add)
+    shared = None if side.AGENT_PER_RUN else side.build_agent(model, add)
 
     async def go() -> tuple[Progress, str]:
         return begin(), await side.run(side.build_agent(model, add) if shared is None else shared)

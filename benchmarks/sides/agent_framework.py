@@ -21,6 +21,7 @@ from benchmarks.script import MANY, PIECE, TASK, Player, Script
 
 PACKAGE = "agent-framework-core"
 IMPORT = "from agent_framework import Agent, tool"
+AGENT_PER_RUN = False
 
 
 class Model(FunctionInvocationLayer, BaseChatClient):

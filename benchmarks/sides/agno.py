@@ -16,6 +16,7 @@ from benchmarks.script import PIECE, TASK, Player, Script
 
 PACKAGE = "agno"
 IMPORT = "from agno.agent import Agent"
+AGENT_PER_RUN = False
 
 
 @dataclass

@@ -10,6 +10,7 @@ from benchmarks.script import PIECE, TASK, Player, Script
 
 PACKAGE = ""
 IMPORT = "import asyncio, json"
+AGENT_PER_RUN = False
 
 Message = dict[str, object]
 

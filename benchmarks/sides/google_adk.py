@@ -18,6 +18,7 @@ from benchmarks.script import PIECE, TASK, Player, Script
 
 PACKAGE = "google-adk"
 IMPORT = "from google.adk.agents import LlmAgent; from google.adk.runners import InMemoryRunner"
+AGENT_PER_RUN = False
 
 CONFIG = RunConfig(max_llm_calls=0)
 STREAM = RunConfig(streaming_mode=StreamingMode.SSE)

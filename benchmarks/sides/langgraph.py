@@ -22,6 +22,7 @@ from benchmarks.script import MANY, PIECE, TASK, Player, Script
 
 PACKAGE = "langgraph"
 IMPORT = "from langgraph.graph import StateGraph; from langgraph.prebuilt import ToolNode"
+AGENT_PER_RUN = False
 
 USAGE = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
 CONFIG = {"recursion_limit": MANY}

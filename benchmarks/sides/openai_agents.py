@@ -20,6 +20,7 @@ from benchmarks.script import MANY, PIECE, TASK, Player, Script
 
 PACKAGE = "openai-agents"
 IMPORT = "from agents import Agent, Runner, function_tool"
+AGENT_PER_RUN = False
 
 CONFIG = RunConfig(tracing_disabled=True)
 

@@ -25,6 +25,7 @@ from benchmarks.script import PIECE, TASK, Player, Script
 
 PACKAGE = "pydantic-ai-slim"
 IMPORT = "from pydantic_ai import Agent"
+AGENT_PER_RUN = False
 
 LIMITS = UsageLimits(request_limit=None)
 USAGE = RequestUsage(input_tokens=10, output_tokens=5)

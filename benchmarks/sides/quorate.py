@@ -12,6 +12,7 @@ from quorate.specs import ModelProfile
 
 PACKAGE = "quorate"
 IMPORT = "from quorate import Agent, tool"
+AGENT_PER_RUN = False
 
 LIMITS = Limits(steps=MANY, tool_calls=MANY)
 USAGE = Usage(input_tokens=10, output_tokens=5, requests=1)

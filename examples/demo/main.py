@@ -79,10 +79,7 @@ async def demonstrate(screen: Screen, database: Path, *, as_json: bool) -> int:
 
 def ask(system: System) -> str:
     """The question, in the words of somebody who runs the shop."""
-    return (
-        f"why is {system.url} failing? {system.slow_url} is slow for customers, the shop depends on "
-        f"{system.backend}, and it logs to {system.log.name}"
-    )
+    return f"why is {system.url} failing? logs are in {system.log.name}, it also needs {system.backend}"
 
 
 async def ask_team(screen: Screen, settings: Settings, question: str) -> Outcome:

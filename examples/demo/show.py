@@ -2,9 +2,9 @@
 
 import os
 import re
-import time
-from collections.abc import Callable
 from typing import TextIO
+
+import msgspec
 
 from quorate.events import (
     AnyEvent,
@@ -57,15 +57,14 @@ class Screen:
 
 
 class LiveView:
-    """Shows what each agent of a run does, with the milliseconds since the beginning."""
+    """Shows what each agent of a run does, with the milliseconds since the run began."""
 
-    def __init__(self, screen: Screen, *, elapsed: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._elapsed = elapsed
-        self._began_s = elapsed()
+        self._began_s = 0.0
         self._agents: dict[str, str] = {}
         self._colours: dict[str, int] = {}
-        self._calls: dict[str, tuple[str, float]] = {}
+        self._calls: dict[str, ToolStarted] = {}
         self.team: list[str] = []
         """The agents seen, in order."""
 
@@ -73,24 +72,29 @@ class LiveView:
         """Show one event."""
         match event:
             case RunCreated(agent=agent):
+                self._began_s = event.time
                 self._join("", agent)
-                self._line("", "begins")
+                self._line(event, "begins")
             case StepStarted(key=key, name=name):
                 self._join(key, name)
-                self._line(key, "begins")
-            case StepFinished(key=key, status=status):
-                self._line(key, "is done" if status == "completed" else status)
+                self._line(event, "begins")
+            case StepFinished(status=status):
+                self._line(event, "is done" if status == "completed" else status)
             case ToolStarted(key=key, call=call):
-                self._calls[key] = (call.name, self._elapsed())
-                self._line(key, f"▸ {describe(call)}")
+                self._calls[key] = event
+                self._line(event, f"▸ {describe(call)}")
             case ToolFinished(key=key) | ToolFailed(key=key):
-                name, began_s = self._calls.get(key, ("?", self._elapsed()))
-                took = f"{(self._elapsed() - began_s) * 1000:.0f} ms"
-                self._line(key, f"{'✓' if isinstance(event, ToolFinished) else '✗'} {name} in {took}")
-            case RunCompleted() | RunIncomplete():
-                self._line("", "has the report" if isinstance(event, RunCompleted) else f"met a limit: {event.message}")
+                self._line(event, self._describe_end(event, self._calls[key]))
+            case RunCompleted():
+                self._line(event, "has the report")
+            case RunIncomplete(message=message):
+                self._line(event, f"met a limit: {message}")
             case _:
                 pass
+
+    def _describe_end(self, event: ToolFinished | ToolFailed, started: ToolStarted) -> str:
+        mark = "✓" if isinstance(event, ToolFinished) else "✗"
+        return f"{mark} {describe(started.call, most=60)} in {(event.time - started.time) * 1000:.0f} ms"
 
     def _join(self, path: str, agent: str) -> None:
         self._agents[path] = agent
@@ -98,18 +102,20 @@ class LiveView:
             self._colours[agent] = COLOURS[len(self._colours) % len(COLOURS)]
             self.team.append(agent)
 
-    def _line(self, key: str, words: str) -> None:
-        owner = max((path for path in self._agents if key.startswith(path)), key=len, default="")
+    def _line(self, event: AnyEvent, words: str) -> None:
+        owner = max((path for path in self._agents if event.key.startswith(path)), key=len, default="")
         agent = self._agents.get(owner, "?")
-        ms = f"{(self._elapsed() - self._began_s) * 1000:7.0f} ms"
-        name = self._screen.paint(f"{clean(agent):<22}", self._colours.get(agent, 0))
+        ms = f"{(event.time - self._began_s) * 1000:7.0f} ms"
+        name = self._screen.paint(f"{clean(agent):<20}", self._colours.get(agent, 0))
         self._screen.write(f"{self._screen.paint(ms, DIM)}  {name} {clean(words)}")
 
 
-def describe(call: ToolCall) -> str:
-    """A call on one line."""
-    text = f"{call.name} {call.arguments}" if call.arguments not in ("", "{}") else call.name
-    return text if len(text) <= 110 else f"{text[:109]}…"
+def describe(call: ToolCall, *, most: int = 110) -> str:
+    """A call on one line, such as `http_timing url="http://127.0.0.1:9"`."""
+    given = msgspec.json.decode(call.arguments or "{}", type=dict[str, object])
+    words = [f"{name}={msgspec.json.encode(value).decode()}" for name, value in given.items()]
+    text = " ".join([call.name, *words])
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def show_report(screen: Screen, report: Diagnosis) -> None:

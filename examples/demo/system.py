@@ -141,14 +141,17 @@ async def check_out(request: web.Request) -> web.Response:
     try:
         await pay(request.app[BACKEND])
     except OSError:
-        log.exception("checkout failed: payment backend unreachable")
+        log.exception("GET /checkout 502 payment backend 127.0.0.1:%d unreachable", request.app[BACKEND])
         return web.Response(status=502, text="Payment is not possible now.\n")
     return web.Response(text="Paid.\n")
 
 
 async def pay(port: int) -> None:
     """Ask the payment backend, which is not there."""
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError as error:
+        raise ConnectionRefusedError(f"payment backend 127.0.0.1:{port}: {error.strerror}") from None
     writer.close()
     await writer.wait_closed()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from quorate.agent.agent import Agent, RunOptions, override
+    from quorate.agent.lifecycle import open_agent
     from quorate.agent.result import RunResult
     from quorate.assembly import open_runtime
     from quorate.errors import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         ToolResult,
         Usage,
     )
+    from quorate.models.planner import PlannerModel
     from quorate.models.scripted import ScriptedModel
     from quorate.ports import Log, Model, RunContext, Toolset
     from quorate.runtime import RunHandle, Runtime
@@ -65,6 +67,7 @@ __all__ = [
     "Model",
     "ModelSettings",
     "NotFound",
+    "PlannerModel",
     "Prefixed",
     "QuorateError",
     "Renamed",
@@ -92,6 +95,7 @@ __all__ = [
     "Usage",
     "Waiting",
     "load_settings",
+    "open_agent",
     "open_runtime",
     "open_sqlite_log",
     "override",
@@ -100,6 +104,7 @@ __all__ = [
 
 _HOMES = {
     "agent.agent": ("Agent", "RunOptions", "override"),
+    "agent.lifecycle": ("open_agent",),
     "agent.result": ("RunResult",),
     "assembly": ("open_runtime",),
     "runtime": ("RunHandle", "Runtime"),
@@ -128,6 +133,7 @@ _HOMES = {
         "ToolResult",
         "Usage",
     ),
+    "models.planner": ("PlannerModel",),
     "models.scripted": ("ScriptedModel",),
     "ports": ("Log", "Model", "RunContext", "Toolset"),
     "settings": ("Settings", "load_settings"),

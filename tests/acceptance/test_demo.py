@@ -62,7 +62,7 @@ def test_the_demo_finds_all_planted_causes(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
     assert done.stdout.count("✓ found: ") == 3
     assert re.search(r"^ +\d+ ms  network-diagnostics +▸ \w+", done.stdout, re.MULTILINE)
-    assert re.search(r"^ +\d+ ms  log-analysis +✓ \w+ in \d+ ms$", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +\d+ ms  log-analysis +✓ analyze_log .* in \d+ ms$", done.stdout, re.MULTILINE)
     assert list((tmp_path / "tmp").iterdir()) == []
     wait_gone(int(STARTED.search(done.stdout)[1]))  # type: ignore[index]
     check_commands(tmp_path, done.stdout)
@@ -96,8 +96,16 @@ def test_the_demo_as_json(tmp_path: Path) -> None:
     assert (tmp_path / "runs.db").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_demo_that_is_stopped_leaves_nothing_running(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("(process", signal.SIGTERM),
+        ("network-diagnostics  ▸", signal.SIGINT),
+        ("network-diagnostics  ▸", signal.SIGTERM),
+        ("network-diagnostics  ▸", signal.SIGKILL),
+    ],
+)
+def test_a_demo_that_is_stopped_leaves_nothing_running(moment: str, number: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C and SIGTERM stop the system, remove the workspace and end with 130; even kill -9 leaves no process."""
     environment = build_environment(tmp_path)
     with subprocess.Popen(
@@ -105,7 +113,12 @@ def test_a_demo_that_is_stopped_leaves_nothing_running(number: signal.Signals, t
     ) as demo:
         assert demo.stdout is not None
         assert demo.stderr is not None
-        found = STARTED.search(demo.stdout.readline())
+        said = ""
+        while moment not in said:
+            line = demo.stdout.readline()
+            assert line, said
+            said += line
+        found = STARTED.search(said)
         assert found
         demo.send_signal(number)
         said = demo.stderr.read()
@@ -126,7 +139,9 @@ def test_a_report_without_a_cause_does_not_pass(monkeypatch: pytest.MonkeyPatch,
 
     causes = list_causes(System(url="http://127.0.0.1:8001", backend_port=8002, log=tmp_path / "shop.log", pid=1))
     proof = (Evidence(tool="t", call_id="c", fact="measured"),)
-    slow = Finding(title="http://127.0.0.1:8001/report is slow", severity="high", evidence=proof)
+    timed = (Evidence(tool="t", call_id="c", fact="GET /report: 1301.5 ms"),)
+    slow = Finding(title="http://127.0.0.1:8001/report is slow", severity="high", evidence=timed)
+    unmeasured = Finding(title="/report looks slow", severity="low", evidence=proof)
     refused = Finding(title="127.0.0.1:8002 refused the connection", severity="high", evidence=proof)
     errors = Finding(title="6 errors in shop.log", severity="high", evidence=proof)
     unproven = Finding(title=refused.title, severity="high")
@@ -137,4 +152,5 @@ def test_a_report_without_a_cause_does_not_pass(monkeypatch: pytest.MonkeyPatch,
 
     assert find(slow, refused, errors) == []
     assert find(slow, unproven, errors) == ["the backend 127.0.0.1:8002 refuses connections"]
+    assert find(unmeasured, refused, errors) == ["http://127.0.0.1:8001/report is slow (it sleeps 1.3 s)"]
     assert len(find()) == 3

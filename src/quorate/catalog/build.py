@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from quorate.agent.agent import Agent, AnyAgent
+from quorate.agent.agent import Agent
 from quorate.catalog.definition import AGENT_PREFIX, AgentDefinition
 from quorate.errors import InvalidInput, UnknownName
 from quorate.models.playbook import PlaybookModel, render_guidance
 from quorate.models.playbook.report import Diagnosis
 from quorate.ports import Model, Toolset
 
+AnyAgent = Agent[object, object]
 PLAYBOOK = "playbook"
 """The model that follows the definition's own playbook."""
 

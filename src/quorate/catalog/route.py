@@ -29,7 +29,11 @@ PHRASE, LOOSE, WORD, COMMON_WORD, SYMPTOM = 3.0, 2.2, 1.6, 1.0, 0.4
 TARGET, PLAIN_TARGET = 2.2, 0.9
 """Points for a trigger of several words in a row, near each other, of one word, of one common word; and for a word
 that says that something is wrong. Then those for a target, and for one of the kinds that any request may name."""
-PLAIN_TARGETS = frozenset({"path", "host", "address"})
+PLAIN_TARGETS = frozenset({"path", "host"})
+PLACES = frozenset({"<path>", "<host>", "<address>"})
+"""Targets that may just say where, so that they call for no second agent."""
+HINTED, MENTIONED = 1.1, 0.8
+"""Points for a word that is part of a trigger, and for one of the agent's description or examples."""
 EXAMPLE = 3.0
 """Points for a request that is one of the agent's examples; a similar one gives its share."""
 SHARED = 0.75
@@ -117,8 +121,8 @@ class Router:
         self._profiles = [self._read(definition) for definition in definitions]
         self._shared = Counter(words for profile in self._profiles for words in {t for _, t in profile.triggers})
         self._vocabulary = frozenset[str]().union(*(profile.vocabulary for profile in self._profiles))
-        counts = Counter(word for profile in self._profiles for word in profile.vocabulary)
-        self._rarity = {word: math.log(1 + len(self._profiles) / count) for word, count in counts.items()}
+        self._counts = Counter(word for profile in self._profiles for word in profile.vocabulary)
+        self._rarity = {word: math.log(1 + len(self._profiles) / count) for word, count in self._counts.items()}
         self._features: dict[str, float] = {}
         for kind, share in (item for profile in self._profiles for item in profile.features.items()):
             self._features[kind] = max(share, self._features.get(kind, 0.0))
@@ -167,7 +171,8 @@ class Router:
 
     def _weigh(self, profile: _Profile, reading: Reading) -> _Weighed:
         words = frozenset(reading.words)
-        evidence = _choose([*self._match_triggers(profile, reading), *self._match_features(profile, reading)])
+        matched = (self._match_triggers, self._match_features, self._match_vocabulary)
+        evidence = _choose(item for match in matched for item in match(profile, reading))
         likeness = max((self._compare(words, example) for example in profile.examples), default=0.0)
         likeness = 1.0 if _drop_bars(reading.words) in profile.exact else likeness
         if likeness >= SIMILAR and profile.vocabulary.issuperset(reading.making):
@@ -190,11 +195,12 @@ class Router:
 
     def _match(self, trigger: tuple[str, ...], words: tuple[str, ...]) -> float:
         size = len(trigger)
+        wanted = [word for word in trigger if word not in self._fillers]
         if size == 1:
             return self._weigh_word(trigger[0]) if trigger[0] in words else 0.0
         if any(words[at : at + size] == trigger for at in range(len(words) - size + 1)):
-            return PHRASE
-        wanted = [word for word in trigger if word not in self._fillers]
+            # "this host" says no more than "host"; "what is going on" is a saying.
+            return self._weigh_word(wanted[0]) if len(wanted) == 1 else PHRASE
         if len(wanted) < 2 or not set(wanted) <= set(words):
             return 0.0
         spans = [words[at : at + len(wanted) + REACH] for at, word in enumerate(words) if word in wanted]
@@ -214,6 +220,13 @@ class Router:
             most = PLAIN_TARGET if kind in PLAIN_TARGETS else TARGET
             share = profile.features[known] / self._features[known]
             yield _Evidence(points=most * share, words=frozenset({f"<{kind}>"}), text=FEATURES[kind])
+
+    def _match_vocabulary(self, profile: _Profile, reading: Reading) -> Iterable[_Evidence]:
+        for word in sorted(profile.vocabulary.intersection(reading.words) - self._common):
+            points = HINTED if any(word in trigger for _, trigger in profile.triggers) else MENTIONED
+            yield _Evidence(
+                points=points * (1.0 if self._counts[word] == 1 else SHARED), words=frozenset({word}), text=f"`{word}`"
+            )
 
     def _compare(self, words: frozenset[str], sample: frozenset[str]) -> float:
         """Return how alike two sets of words are, rare ones counting more: 0 to 1."""
@@ -248,9 +261,9 @@ class Router:
         best = next((one for one in enough if not one.profile.definition.delegates), None)
         if best is None:
             return None
-        used = frozenset[str]().union(*(item.words for item in best.evidence))
+        used = frozenset[str]().union(*(item.words for item in best.evidence if item.points > HINTED))
         for other in enough:
-            own = [e for e in other.evidence if e.words and not e.words & used]
+            own = [e for e in other.evidence if e.points > HINTED and e.words and not e.words & (used | PLACES)]
             if (
                 other is best
                 or other.profile.definition.delegates

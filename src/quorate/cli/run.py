@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
 from msgspec import Struct
 
 from quorate.agent.result import RunResult
-from quorate.assembly import open_runtime
 from quorate.cli.console import say, say_json, say_styled, tell
 from quorate.cli.failures import describe, get_exit_code
+from quorate.cli.opening import run_with_runtime
 from quorate.cli.options import Json, LimitOptions, Model, Quiet, read_limits
 from quorate.cli.render import build_document, build_failure, render_failure, render_output, render_report
-from quorate.cli.watch import is_failed_run, run_async, watch
+from quorate.cli.watch import is_failed_run, watch
 from quorate.cli.words import clean_line
 from quorate.errors import InvalidInput, QuorateError
 from quorate.ids import new_id
@@ -24,6 +25,7 @@ from quorate.runtime import Runtime
 from quorate.settings.values import cap_limits
 from quorate.specs import Limits
 
+MISSING = 3
 MOST_TASK_BYTES = 1 << 20
 CHAT_HELP = "Type what you want to know. /agent NAME chooses who answers, /new forgets, /exit leaves."
 
@@ -65,19 +67,18 @@ def run(
     order = Order(agent=agent, model=model, limits=limit or (), session=session, quiet=quiet)
     task = read_task(text)
 
-    async def work() -> int:
-        async with open_runtime() as runtime:
-            try:
-                result, code = await do_task(runtime, task, order)
-            except QuorateError as error:
-                return _report_failure(error, order, json=json)
-            if json:
-                say_json(build_document(result))
-            else:
-                say_styled(render_report(result))
-            return code
+    async def work(runtime: Runtime) -> int:
+        try:
+            result, code = await do_task(runtime, task, order)
+        except QuorateError as error:
+            return _report_failure(error, order, json=json)
+        if json:
+            say_json(build_document(result))
+        else:
+            say_styled(render_report(result))
+        return code
 
-    return run_async(work())
+    return run_with_runtime(work)
 
 
 def chat(*, agent: AgentOption = None, model: Model = None, limit: LimitOptions = None, quiet: Quiet = False) -> int:
@@ -104,7 +105,7 @@ def chat(*, agent: AgentOption = None, model: Model = None, limit: LimitOptions 
         elif word.startswith("/"):
             tell(CHAT_HELP)
         elif line:
-            history = run_async(_take_turn(line, order, history))
+            history = run_with_runtime(partial(_take_turn, line=line, order=order, history=history))
 
 
 async def do_task(
@@ -157,15 +158,14 @@ def _report_failure(error: QuorateError, order: Order, *, json: bool) -> int:
     return 1
 
 
-async def _take_turn(line: str, order: Order, history: Sequence[Message]) -> Sequence[Message]:
-    async with open_runtime() as runtime:
-        try:
-            result, code = await do_task(runtime, line, order, history=history)
-        except QuorateError as error:
-            if get_exit_code(error) == 3:
-                raise
-            tell(f"quorate: {describe(error)}")
-            return history
+async def _take_turn(runtime: Runtime, *, line: str, order: Order, history: Sequence[Message]) -> Sequence[Message]:
+    try:
+        result, code = await do_task(runtime, line, order, history=history)
+    except QuorateError as error:
+        if get_exit_code(error) == MISSING:
+            raise
+        tell(f"quorate: {describe(error)}")
+        return history
     if code == 0:
         say_styled(list(render_output(result.output))[1:])
     else:

@@ -8,10 +8,10 @@ from typing import Annotated, get_args
 
 import typer
 
-from quorate.assembly import open_runtime
 from quorate.cli.console import Line, say, say_all, say_json, say_json_line, say_styled, tell
 from quorate.cli.facts import describe_event, render_event, render_events
 from quorate.cli.failures import get_status_code
+from quorate.cli.opening import run_with_runtime
 from quorate.cli.options import Json, Quiet, RunId
 from quorate.cli.render import (
     build_document,
@@ -21,7 +21,7 @@ from quorate.cli.render import (
     render_recorded,
     render_report,
 )
-from quorate.cli.watch import is_failed_run, run_async, watch
+from quorate.cli.watch import is_failed_run, watch
 from quorate.cli.words import align, clean_line, show_cost, show_duration, show_time
 from quorate.errors import InvalidInput, NotFound, QuorateError, UnknownName
 from quorate.events import (
@@ -34,6 +34,7 @@ from quorate.events import (
     RunWaiting,
     Status,
 )
+from quorate.runtime import Runtime
 
 MOST_LISTED = 20
 
@@ -64,11 +65,10 @@ def list_runs(
     """List runs, the newest first."""
     chosen = _read_status(status)
 
-    async def work() -> list[RunSummary]:
-        async with open_runtime() as runtime:
-            return await runtime.list_runs(status=chosen, agent=agent, before=before, limit=limit)
+    async def work(runtime: Runtime) -> list[RunSummary]:
+        return await runtime.list_runs(status=chosen, agent=agent, before=before, limit=limit)
 
-    found = run_async(work())
+    found = run_with_runtime(work)
     if json:
         say_json(found)
         return
@@ -88,11 +88,10 @@ def show_run(
 ) -> None:
     """Show how a run stands, what it gave, and with `--events` everything that was recorded."""
 
-    async def work() -> tuple[RunSummary, list[AnyEvent]]:
-        async with open_runtime() as runtime:
-            return await runtime.show(run), await runtime.log.read(run)
+    async def work(runtime: Runtime) -> tuple[RunSummary, list[AnyEvent]]:
+        return await runtime.show(run), await runtime.log.read(run)
 
-    summary, log = run_async(work())
+    summary, log = run_with_runtime(work)
     if json:
         say_json({"run": summary, "events": log} if events else {"run": summary})
         return
@@ -112,67 +111,64 @@ def show_events(
 ) -> None:
     """Show what was recorded of a run, one line for each event; with `--json`, one document for each."""
 
-    async def work() -> None:
-        async with open_runtime() as runtime:
-            first = await runtime.log.read(run, limit=1)
-            if not first:
-                raise NotFound(f"There is no run {run!r}: list them with `quorate runs list`.")
-            began = first[0].time
+    async def work(runtime: Runtime) -> None:
+        first = await runtime.log.read(run, limit=1)
+        if not first:
+            raise NotFound(f"There is no run {run!r}: list them with `quorate runs list`.")
+        began = first[0].time
 
-            def show(event: AnyEvent) -> None:
-                if json:
-                    say_json_line(event)
-                else:
-                    say(render_event(event, began=began))
-
-            if follow:
-                async for event in runtime.follow(run, after=after):
-                    show(event)
+        def show(event: AnyEvent) -> None:
+            if json:
+                say_json_line(event)
             else:
-                for event in await runtime.log.read(run, after=after):
-                    show(event)
+                say(render_event(event, began=began))
 
-    run_async(work())
+        if follow:
+            async for event in runtime.follow(run, after=after):
+                show(event)
+        else:
+            for event in await runtime.log.read(run, after=after):
+                show(event)
+
+    run_with_runtime(work)
 
 
 def resume_run(run: RunId, *, json: Json = False, quiet: Quiet = False) -> int:
     """Go on with a run that rests or whose process died; no recorded step is made again."""
 
-    async def work() -> int:
-        async with open_runtime() as runtime:
-            handle = await runtime.resume(run)
-            try:
-                result, code = await watch(handle, quiet=quiet)
-            except QuorateError as error:
-                if not is_failed_run(error):
-                    raise
-                tell(f"quorate: {render_failure(error, agent=handle.agent)}")
-                if json:
-                    say_json(build_failure(error, agent=handle.agent))
-                return 1
+    async def work(runtime: Runtime) -> int:
+        handle = await runtime.resume(run)
+        try:
+            result, code = await watch(handle, quiet=quiet)
+        except QuorateError as error:
+            if not is_failed_run(error):
+                raise
+            tell(f"quorate: {render_failure(error, agent=handle.agent)}")
             if json:
-                say_json(build_document(result))
-            else:
-                say_styled(render_report(result))
-            return code
+                say_json(build_failure(error, agent=handle.agent))
+            return 1
+        if json:
+            say_json(build_document(result))
+        else:
+            say_styled(render_report(result))
+        return code
 
-    return run_async(work())
+    return run_with_runtime(work)
 
 
 def replay_run(run: RunId, *, json: Json = False) -> int:
     """Drive a run again from its log alone: no model, no tool, no network; it must come to the same end."""
 
-    async def work() -> int:
-        async with open_runtime() as runtime:
-            result = await runtime.replay(run)
-            if json:
-                say_json({**build_document(result), "replayed": True})
-            else:
-                say(f"Replayed {run} offline: it comes to the same end.")
-                say_styled(render_report(result))
-            return get_status_code(result.status)
+    async def work(runtime: Runtime) -> int:
+        result = await runtime.replay(run)
+        if json:
+            say_json({**build_document(result), "replayed": True})
+        else:
+            say(f"Replayed {run} offline: it comes to the same end.")
+            say_styled(render_report(result))
+        return get_status_code(result.status)
 
-    return run_async(work())
+    return run_with_runtime(work)
 
 
 def cancel_run(
@@ -183,12 +179,11 @@ def cancel_run(
 ) -> None:
     """Stop a run, wherever it is worked on."""
 
-    async def work() -> RunSummary:
-        async with open_runtime() as runtime:
-            await runtime.cancel(run, reason=reason, by=_get_user())
-            return await runtime.show(run)
+    async def work(runtime: Runtime) -> RunSummary:
+        await runtime.cancel(run, reason=reason, by=_get_user())
+        return await runtime.show(run)
 
-    summary = run_async(work())
+    summary = run_with_runtime(work)
     if json:
         say_json({"run": summary})
     elif summary.status == "cancelled":
@@ -214,17 +209,14 @@ def decide(
 ) -> None:
     """Answer what a run waits for; without an answer, show the exact call it asks about."""
 
-    async def work() -> ApprovalRequested:
-        async with open_runtime() as runtime:
-            await runtime.show(run)
-            asked = _find_open(run, await runtime.log.read(run), key)
-            if approve is not None:
-                await runtime.decide(
-                    run, asked.key, approved=approve, by=_get_user(), reason=reason, arguments=arguments
-                )
-            return asked
+    async def work(runtime: Runtime) -> ApprovalRequested:
+        await runtime.show(run)
+        asked = _find_open(run, await runtime.log.read(run), key)
+        if approve is not None:
+            await runtime.decide(run, asked.key, approved=approve, by=_get_user(), reason=reason, arguments=arguments)
+        return asked
 
-    asked = run_async(work())
+    asked = run_with_runtime(work)
     if json:
         say_json({"run_id": run, "key": asked.key, "call": asked.call, "digest": asked.digest, "approved": approve})
     elif approve is None:

@@ -39,7 +39,7 @@ def _start(arguments: list[str]) -> int:
 
         from quorate.cli.app import build_app
     except ModuleNotFoundError as error:
-        if error.name not in EXTRA:
+        if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         raise MissingExtra("The command line", "cli") from error
 
@@ -49,6 +49,11 @@ def _start(arguments: list[str]) -> int:
         code = get_command(build_app(arguments[0] if arguments else None)).main(
             arguments, prog_name="quorate", standalone_mode=False
         )
+    except SystemExit as stop:
+        # Typer has seen that whoever read our output is gone, and hides it; `main` knows what to do then.
+        if isinstance(stop.__context__, BrokenPipeError):
+            raise stop.__context__ from stop
+        raise
     except typer.Abort:
         return INTERRUPTED
     except Exception as error:  # only what typer says about the words that were typed; the rest is raised again

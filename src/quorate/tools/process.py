@@ -67,6 +67,7 @@ async def run_command(argv: Sequence[str], *, timeout_s: float, max_output_bytes
         start_new_session=True,
     )
     timed_out = False
+    reading: list[asyncio.Task[bool]] = []
     out, err = bytearray(), bytearray()
     assert process.stdout is not None
     assert process.stderr is not None

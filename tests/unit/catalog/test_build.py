@@ -1,12 +1,10 @@
 """Does a definition become an agent that does what the file says?"""
 
-from typing import Any
-
 import pytest
 from tests.unit.catalog.files import SAMPLES
 
 from quorate.agent.agent import Agent
-from quorate.catalog.build import build_agent
+from quorate.catalog.build import AnyAgent, build_agent
 from quorate.catalog.load import load_catalog
 from quorate.errors import InvalidInput, UnknownName
 from quorate.models.playbook.report import Diagnosis
@@ -29,12 +27,12 @@ async def log_summary(path: str) -> str:
     return f"{path}: 3 errors"
 
 
-def find_nobody(name: str) -> Agent[Any, Any]:
+def find_nobody(name: str) -> AnyAgent:
     """No agents are needed."""
     raise AssertionError(f"asked for {name!r}")
 
 
-def build_reader(model: Model | str | None = None) -> Agent[Any, Any]:
+def build_reader(model: Model | str | None = None) -> AnyAgent:
     """The log reader of the samples, with its tool."""
     return build_agent(READER, model=model, toolbox={"log_summary": log_summary}, agents=find_nobody)
 
@@ -68,7 +66,7 @@ def test_agents_become_tools() -> None:
     """`agent:<name>` is the agent of that name. row: E15"""
     asked: list[str] = []
 
-    def find_agent(name: str) -> Agent[Any, Any]:
+    def find_agent(name: str) -> AnyAgent:
         asked.append(name)
         return Agent(name, description=f"Is {name}.")
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from tests.unit.catalog.files import SAMPLES, write
 
+from quorate.assembly import build_toolbox
 from quorate.catalog.check import Tools
 from quorate.catalog.definition import AgentDefinition
-from quorate.catalog.load import MOST_BYTES, Catalog, load_catalog
+from quorate.catalog.load import BUILTIN, MOST_BYTES, Catalog, load_catalog
 from quorate.errors import InvalidFiles, InvalidInput, UnknownName
+from quorate.settings import load_settings
 from quorate.specs import Limits
 from quorate.tools import tool
 
@@ -48,9 +50,11 @@ def test_a_file_becomes_a_definition(tmp_path: Path) -> None:
     )
 
 
-def test_the_agents_that_come_with_the_package_load() -> None:
-    """What is shipped has no fault, each agent with instructions and an example. row: B1"""
-    catalog = load_catalog()
+def test_the_agents_that_come_with_the_package_hold_together(tmp_path: Path) -> None:
+    """What is shipped has no fault, checked with the tools there are as a user's files would be."""
+    tools = build_toolbox(load_settings(tmp_path))
+    catalog = load_catalog([BUILTIN], tools=tools, builtin=None)
+    assert catalog.names() == load_catalog().names()
     assert {"network-diagnostics", "system-monitoring", "log-analysis", "infrastructure", "code-review"} <= set(
         catalog.names()
     )

@@ -56,10 +56,10 @@ def test_a_route_says_why_and_what_else_was_weighed(catalog: Catalog) -> None:
     route = catalog.route("the disk is full and ping to 10.0.0.1 is slow")
     assert route.agent == "incident-lead"
     assert route.reason == (
-        "the request needs both `network-diagnostics` (`ping`, an IP address) and `system-monitoring` (`disk full`)"
+        "the request needs both `network-diagnostics` (an IP address, `ping`) and `system-monitoring` (`disk full`)"
     )
     route = catalog.route("why does the TLS handshake with 127.0.0.1:8443 fail?")
-    assert (route.agent, route.reason) == ("network-diagnostics", "the request has `tls`, an IP address")
+    assert (route.agent, route.reason) == ("network-diagnostics", "the request has an IP address, `tls`")
     assert route.score >= ENOUGH
     assert all(other.score <= route.score and other.agent != route.agent for other in route.alternatives)
 

@@ -1,5 +1,7 @@
 """Do a run's events become the tree and the lines that people watch?"""
 
+import io
+
 from rich.console import Console
 
 from quorate.cli.facts import render_events
@@ -76,7 +78,7 @@ def test_the_tree_shows_agents_and_calls_with_their_times() -> None:
     for event in build_log()[:10]:
         tree.add(event)
     assert tree.root is not None
-    console = Console(width=80, record=True, color_system=None, file=open("/dev/null", "w"))
+    console = Console(width=80, record=True, color_system=None, file=io.StringIO())
     console.print(build_tree(tree.root, now=4.0))
     assert [line.rstrip() for line in console.export_text().splitlines()] == [
         "… lead  4.0 s",

@@ -31,7 +31,9 @@ def test_the_page_of_help_costs_nothing_to_show() -> None:
 @pytest.mark.parametrize("module", ["typer", "rich"])
 def test_without_the_extra_one_line_says_what_to_install(module: str) -> None:
     """Help is shown all the same. row: C17"""
-    code = f"import sys; sys.modules[{module!r}] = None; from quorate.cli import main; sys.exit(main(['agents', 'list']))"
+    code = (
+        f"import sys; sys.modules[{module!r}] = None; from quorate.cli import main; sys.exit(main(['agents', 'list']))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == "quorate: The command line needs the extra `cli`: pip install 'quorate[cli]'\n"
     assert done.returncode == 3

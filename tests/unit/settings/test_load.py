@@ -118,8 +118,10 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
         ".env:1: there is no setting `QUORATE_MODLE`; did you mean `QUORATE_MODEL`?",
         ".env:2: this sets nothing; write `NAME=value`, or begin the line with `#`",
         ".env:3: the quotes of `OPENAI_BASE_URL` are not closed on this line, or text follows them",
-        "environment: `QUORATE_LIMITS__DEPTH`: 'deep' does not fit: expected `int`, got `str`; "
-        "write for example `depth = 5`",
+        (
+            "environment: `QUORATE_LIMITS__DEPTH`: 'deep' does not fit: expected `int`, got `str`; "
+            "write for example `depth = 5`"
+        ),
         "environment: there is no setting `QUORATE_OPENAI__KEY`; did you mean `QUORATE_OPENAI__API_KEY`?",
         'quorate.prod.toml:1: `log_level`: \'quiet\' is unknown; write one of `"debug"`, `"info"`, `"warning"`, `"error"`',
         "quorate.toml:1: `datbase` is no setting; did you mean `database`?",
@@ -127,10 +129,14 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
         "quorate.toml:3: `base_url` is no setting; did you mean `openai.base_url`?",
         "quorate.toml:4: `openai` must be a table; write it as `[openai]`",
         "quorate.toml:6: `limits.steps`: 0 is not more than 0; write for example `steps = 25`",
-        "quorate.toml:7: `limits.seconds`: 'soon' does not fit: expected `float`, got `str`; "
-        "write for example `seconds = 600`",
-        "quorate.toml:9: `probe.allow`: '169.254.169.254' is link-local or metadata, which is never reached; take it out; "
-        "'not a host' is no target; write `loopback`, `private`, `public`, a host name, an address or a network",
+        (
+            "quorate.toml:7: `limits.seconds`: 'soon' does not fit: expected `float`, got `str`; "
+            "write for example `seconds = 600`"
+        ),
+        (
+            "quorate.toml:9: `probe.allow`: '169.254.169.254' is link-local or metadata, which is never reached; take it out; "
+            "'not a host' is no target; write `loopback`, `private`, `public`, a host name, an address or a network"
+        ),
         "quorate.toml:10: `env.production` is no environment; known: `dev`, `prod`, `staging`",
         "quorate.toml:12: `env.staging.limits.step` is no setting; did you mean `steps`?",
     ]
@@ -147,7 +153,7 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
         ('openai.base_url = "https://user:pw@host/v1"', "it may hold no user, password, query or fragment"),
         ('openai.api_key = "two words"', "the key is empty, or holds a space or a character no key has"),
         ("openai.api_key = 12345", "expected text"),
-        ('agents.directories = "agents"', "expected a list, got `str`; write for example `directories = [\"agents\"]`"),
+        ('agents.directories = "agents"', 'expected a list, got `str`; write for example `directories = ["agents"]`'),
         ("limits.seconds = nan", "nan is not more than 0; write for example `seconds = 600`"),
         ("limits.seconds = inf", "inf does not fit: expected `float` <= 1000000000.0"),
         ("log_level = {", "this is not TOML"),
@@ -315,7 +321,9 @@ def test_references_reach_secrets_and_numbers(tmp_path: Path) -> None:
     """A file of the secrets directory may be named; a number may come from a variable. row: C6"""
     write(tmp_path, "s/model-key", KEY)
     write(tmp_path, "s/MODEL_KEY", KEY)
-    write(tmp_path, "quorate.toml", 'openai.api_key = "${MODEL_KEY}"\nlimits.steps = "${STEPS}"\nprobe.allow = ["${H}"]\n')
+    write(
+        tmp_path, "quorate.toml", 'openai.api_key = "${MODEL_KEY}"\nlimits.steps = "${STEPS}"\nprobe.allow = ["${H}"]\n'
+    )
     settings = load_settings(tmp_path, {"QUORATE_SECRETS_DIR": "s", "STEPS": "7", "H": "db.internal"})
     assert settings.find_credential("OPENAI_API_KEY") == KEY
     assert settings.limits.steps == 7
@@ -332,14 +340,18 @@ def test_a_missing_variable_is_a_fault_only_where_it_counts(tmp_path: Path) -> N
     """The overlay of production may name what is set there only."""
     write(tmp_path, "quorate.toml", '[env.prod]\nlog_level = "${PROD_LEVEL}"\n[openai]\napi_key = "${bad name}"\n')
     assert find_faults(tmp_path) == [
-        "quorate.toml:4: `openai.api_key`: '${bad name}' is no reference; "
-        "write `${NAME}`, `${NAME:-default}`, or `$${` for text"
+        (
+            "quorate.toml:4: `openai.api_key`: '${bad name}' is no reference; "
+            "write `${NAME}`, `${NAME:-default}`, or `$${` for text"
+        )
     ]
     write(tmp_path, "quorate.toml", '[env.prod]\nlog_level = "${PROD_LEVEL}"\n')
     assert load_settings(tmp_path, {}).log_level == "warning"
     assert find_faults(tmp_path, {"QUORATE_ENV": "prod"}) == [
-        "quorate.toml:2: `env.prod.log_level`: the variable `PROD_LEVEL` is not set; "
-        "set it, or write `${PROD_LEVEL:-default}`"
+        (
+            "quorate.toml:2: `env.prod.log_level`: the variable `PROD_LEVEL` is not set; "
+            "set it, or write `${PROD_LEVEL:-default}`"
+        )
     ]
 
 
@@ -357,7 +369,9 @@ def test_pyproject_may_hold_the_settings(tmp_path: Path) -> None:
     """`[tool.quorate]`, overlays included, with lines of that file; other projects' files are not ours. row: C6"""
     write(tmp_path, "pyproject.toml", "[project]\nname = 'x'\n")
     assert read_settings(tmp_path, {}).files == ()
-    write(tmp_path, "pyproject.toml", "[tool.quorate]\nlog_level = 'info'\n[tool.quorate.env.prod]\nlog_level = 'error'\n")
+    write(
+        tmp_path, "pyproject.toml", "[tool.quorate]\nlog_level = 'info'\n[tool.quorate.env.prod]\nlog_level = 'error'\n"
+    )
     assert load_settings(tmp_path, {}).log_level == "info"
     assert load_settings(tmp_path, {"QUORATE_ENV": "prod"}).log_level == "error"
     write(tmp_path, "pyproject.toml", "[project]\nname = 'x'\n[tool.quorate]\nlimits.stepz = 3\n")
@@ -395,7 +409,7 @@ def test_a_file_may_be_named(tmp_path: Path) -> None:
 def test_an_unknown_environment_is_a_fault(tmp_path: Path) -> None:
     """It never falls back to another one in silence."""
     assert find_faults(tmp_path, {"QUORATE_ENV": "production"}) == [
-        "environment: `QUORATE_ENV`: 'production' is unknown; write one of `\"dev\"`, `\"staging\"`, `\"prod\"`"
+        'environment: `QUORATE_ENV`: \'production\' is unknown; write one of `"dev"`, `"staging"`, `"prod"`'
     ]
     with pytest.raises(InvalidFiles, match="there is no environment 'prd'; did you mean `prod`"):
         load_settings(tmp_path, {}, environment="prd")

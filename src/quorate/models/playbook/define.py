@@ -23,8 +23,8 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to find in the request.
 
     `url` gives `{url, scheme, host, port, path, base, origin}`, `endpoint` (`host:port`) gives `{host, port}`,
-    `duration` seconds, `number` a number, `route` the path of an HTTP request as logs write it, `word` those of `words` that are
-    there; `text` is the request itself; the others give text.
+    `duration` gives seconds, `number` a number, `route` the path of an HTTP request as logs write it, `word` those of
+    `words` that are there, `text` the request itself; the others give text.
     """
 
     kind: Kind

@@ -36,7 +36,8 @@ _PATH = re.compile(
 )
 _NAMED_PATH = re.compile(
     r"\b(?:in|under|of|review|scan|inspect|check|read|audit)\s+[`'\"]?([\w.-]{1,100}(?:/[\w.-]{1,100}){1,20})(?![\w/])"
-    r"|\b(?:directory|folder|package|module|workspace)\s+[`'\"]?([\w-][\w.-]{0,100}(?:/[\w.-]{1,100}){0,20})(?![\w/])",
+    r"|\b(?:directory|folder|package|module|workspace|(?:code|files?|sources?|secrets) (?:in|under|of))\s+[`'\"]?"
+    r"([\w-][\w.-]{0,100}(?:/[\w.-]{1,100}){0,20})(?![\w/])",
     re.IGNORECASE,
 )
 _ROUTE = re.compile(
@@ -106,6 +107,9 @@ _NOT_SERVICES = frozenset(
         "that",
         "which",
     ]
+)
+_NOT_FOLDERS = frozenset(
+    {"this", "these", "my", "our", "your", "here", "there", "all", "production", "use", "question"}
 )
 # Names that end like a host but are files; a host under such a domain is found in a URL or after `host`.
 _FILES = frozenset(
@@ -300,7 +304,9 @@ def _find_paths(text: str, target: Target) -> Iterator[object]:
     names += [_trim(match[0]) for match in _PATH.finditer(_QUOTED_PATH.sub(" ", bare))]
     for match in _NAMED_PATH.finditer(bare):
         name = _trim(match[1] or match[2])
-        if name.lower() not in _NOT_SERVICES and not (target.suffixes and not name.lower().endswith(target.suffixes)):
+        if name.lower() not in _NOT_SERVICES | _NOT_FOLDERS and not (
+            target.suffixes and not name.lower().endswith(target.suffixes)
+        ):
             yield name
     for name in names:
         is_clear = name.startswith(("/", "~", "./", "../")) or name.endswith("/") or _is_file(name)

@@ -74,7 +74,8 @@ def _summarize(playbook: Playbook, state: State, problems: list[Finding], *, che
         return f"{len(problems)} problem{'s' if len(problems) > 1 else ''} found: {titles}{more}.{missing}"
     if not state.measured:
         return f"Nothing could be measured, so nothing can be said.{missing}"
-    return f"{playbook.healthy} {checked} measurement{'s are' if checked != 1 else ' is'} fine.{missing}"
+    healthy = "No fault was found in what could be measured." if any(state.errors.values()) else playbook.healthy
+    return f"{healthy} {checked} measurement{'s are' if checked != 1 else ' is'} fine.{missing}"
 
 
 def _list_cases(rule: FindingRule | CheckRule, expressions: Expressions, state: State) -> Iterator[object]:

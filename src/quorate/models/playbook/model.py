@@ -40,12 +40,14 @@ class PlaybookModel:
 
         Raises:
             InvalidInput: Another schema than that of a diagnosis is asked for, or an expression is not CEL.
+            MissingExtra: The extra `cel` is not installed.
         """
         if request.output is not None and request.output.name != Diagnosis.__name__:
             raise InvalidInput(
                 f"A playbook answers with a `Diagnosis`, not with a {request.output.name!r}: "
                 "set the agent's output to `Diagnosis` or to text, or choose another model."
             )
+        await self._expressions.open()
         text, answers = read_request(request.messages)
         state, applies = begin(self.playbook, self._expressions, text)
         if not applies:

@@ -84,7 +84,6 @@ def advance(
     progressed = True
     while progressed:
         progressed = False
-        _derive_targets(playbook, expressions, state)
         for name, (step, needs) in list(waiting.items()):
             if not needs <= state.settled:
                 continue
@@ -95,6 +94,7 @@ def advance(
                 state.pending += missing
                 continue
             _settle(step, state, calls, answers)
+            _derive_targets(playbook, expressions, state)
             progressed = True
     return state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -23,6 +24,17 @@ class Expressions:
 
     def __init__(self) -> None:
         self._known: dict[str, Condition] = {}
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Load the library the first time; that takes long enough to be done beside the event loop.
+
+        Raises:
+            MissingExtra: The extra `cel` is not installed.
+        """
+        if not self._is_open:
+            await asyncio.to_thread(compile_condition, "true")
+            self._is_open = True
 
     def read(self, text: str) -> Condition:
         """Return the condition of a text.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from quorate.tools.builtin.net.certificate import matches_name
 from quorate.tools.builtin.net.compare import is_slow
 from quorate.tools.builtin.net.dial import find_status
+from quorate.tools.builtin.net.dns import find_system_status
 from quorate.tools.builtin.net.icmp import build_echo, is_reply, sum_packet
 from quorate.tools.builtin.net.ping import parse_ping
 from quorate.tools.builtin.net.routes import parse_routes, parse_routes_six
@@ -123,6 +124,19 @@ def test_the_error_queue_tells_who_threw_a_packet_away() -> None:
 )
 def test_an_error_of_connecting_has_a_word(error: OSError, status: str) -> None:
     assert find_status(error) == status
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (socket.EAI_NONAME, "nxdomain"),
+        (socket.EAI_AGAIN, "servfail"),
+        (socket.EAI_FAIL, "servfail"),
+        (socket.EAI_MEMORY, "error"),
+    ],
+)
+def test_an_error_of_the_resolver_has_a_word(number: int, status: str) -> None:
+    assert find_system_status(socket.gaierror(number, "x")) == status
 
 
 @pytest.mark.parametrize(

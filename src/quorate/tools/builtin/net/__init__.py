@@ -127,7 +127,7 @@ def _web_tools(policy: ProbePolicy) -> list[AnyTool]:
         prober = Prober(policy, timeout_s=timeout_s, method=method, verify_tls=verify_tls)
         return await prober.measure(url, max_redirects=max_redirects)
 
-    @tool(effect="idempotent", timeout_s=60)
+    @tool(effect="idempotent", timeout_s=90)
     async def http_compare(
         url: Url, paths: Annotated[list[str], Meta(min_length=1, max_length=MAX_PATHS)], *, timeout_s: Seconds = 10
     ) -> Comparison:
@@ -147,6 +147,7 @@ def _web_tools(policy: ProbePolicy) -> list[AnyTool]:
 
         Args:
             url: A page by `http://` that always answers `expected_status`.
+            expected_status: What it answers when nobody stands in between.
         """
         return await find_portal(url, expected_status, Prober(policy, timeout_s=timeout_s))
 
@@ -154,7 +155,7 @@ def _web_tools(policy: ProbePolicy) -> list[AnyTool]:
 
 
 def _path_tools(policy: ProbePolicy, run: Run) -> list[AnyTool]:
-    @tool(effect="idempotent", timeout_s=90)
+    @tool(effect="idempotent", timeout_s=120)
     async def traceroute(host: Host, max_hops: Annotated[int, Meta(ge=1, le=30)] = 15) -> Trace:
         """Trace the way to a host, hop by hop.
 

@@ -21,6 +21,7 @@ from quorate.tools.targets import Host, ProbePolicy, parse_host, parse_port
 from quorate.tools.threads import run_in_thread
 
 MAX_CHAIN = 10
+TlsStatus = Literal["ok", "unresolved", "tls_failed"] | DialStatus
 
 
 class TlsReport(Struct, frozen=True, kw_only=True):
@@ -28,7 +29,7 @@ class TlsReport(Struct, frozen=True, kw_only=True):
 
     host: str
     port: int
-    status: Literal["ok", "unresolved", "tls_failed"] | DialStatus
+    status: TlsStatus
     address: str = ""
     verified: bool = False
     """Whether the chain ends at a root this machine trusts, is in date, and names the host."""
@@ -85,26 +86,36 @@ async def inspect_tls(
     target, name = parse_host(host), parse_host(server_name or host)
     parse_port(port)
     watch = Stopwatch()
-    outcome: Dialled | None = None
+    addresses: Sequence[Address] = ()
+
+    def fail(status: TlsStatus, detail: str) -> TlsReport:
+        spent = {phase: watch.spent_ms.get(phase, 0.0) for phase in ("dns", "connect", "handshake")}
+        return TlsReport(
+            host=target.text,
+            port=port,
+            status=status,
+            address=str(addresses[0]) if addresses else "",
+            dns_ms=spent["dns"],
+            connect_ms=spent["connect"],
+            handshake_ms=spent["handshake"],
+            detail=detail,
+        )
+
     try:
         async with asyncio.timeout(timeout_s):
-            addresses = await resolve_target(target, policy, timeout_s=timeout_s, lookup=lookup)
-            dns_ms = watch.total_ms
-            outcome, shown, error = await _see(addresses, port, name=name, timeout_s=timeout_s)
+            with watch.phase("dns"):
+                addresses = await resolve_target(target, policy, timeout_s=timeout_s, lookup=lookup)
+            outcome, shown, error = await _see(addresses, port, name=name, timeout_s=timeout_s, watch=watch)
     except Unresolved as failure:
-        return TlsReport(host=target.text, port=port, status="unresolved", detail=failure.message)
+        return fail("unresolved", failure.message)
     except ssl.SSLError as failure:
-        detail = find_tls_reason(failure)
-        return TlsReport(host=target.text, port=port, status="tls_failed", detail=detail)
+        return fail("tls_failed", find_tls_reason(failure))
     except TimeoutError:
-        return TlsReport(host=target.text, port=port, status="timeout", detail=f"not within {timeout_s:g} s")
+        return fail("timeout", f"no answer within {timeout_s:g} s; the time ended in the phase `{watch.current}`")
     except OSError as failure:
-        detail = str(failure.strerror or failure)
-        return TlsReport(host=target.text, port=port, status=find_status(failure), detail=detail)
+        return fail(find_status(failure), str(failure.strerror or failure))
     if shown is None:
-        return TlsReport(
-            host=target.text, port=port, status=outcome.status, address=outcome.address, detail=outcome.detail
-        )
+        return fail(outcome.status, outcome.detail)
     report = TlsReport(
         host=target.text,
         port=port,
@@ -114,7 +125,7 @@ async def inspect_tls(
         protocol=shown.protocol,
         cipher=shown.cipher,
         cipher_bits=shown.cipher_bits,
-        dns_ms=dns_ms,
+        dns_ms=watch.spent_ms["dns"],
         connect_ms=outcome.elapsed_ms,
         handshake_ms=shown.elapsed_ms,
     )
@@ -122,7 +133,7 @@ async def inspect_tls(
 
 
 async def _see(
-    addresses: Sequence[Address], port: int, *, name: Host, timeout_s: float
+    addresses: Sequence[Address], port: int, *, name: Host, timeout_s: float, watch: Stopwatch
 ) -> tuple[Dialled, _Shown | None, str]:
     """Connect and shake hands once or twice; give what was seen and why the careful handshake failed."""
     error = ""
@@ -130,17 +141,18 @@ async def _see(
         context = await run_in_thread(lambda verify=verify: build_tls(verify=verify))
         # The name is compared by us, so that a chain and a name that are both wrong are both reported.
         context.check_hostname = False
-        outcome, sock = await dial_first(addresses, port, timeout_s=timeout_s)
+        with watch.phase("connect"):
+            outcome, sock = await dial_first(addresses, port, timeout_s=timeout_s)
         if sock is None:
             return outcome, None, error
-        reader, writer = await asyncio.open_connection(sock=sock)
+        _, writer = await asyncio.open_connection(sock=sock)
         try:
-            return outcome, await _shake_hands(writer, context, name), error
+            with watch.phase("handshake"):
+                return outcome, await _shake_hands(writer, context, name), error
         except ssl.SSLCertVerificationError as failure:
             error = failure.verify_message
         finally:
             writer.transport.abort()
-            del reader
     raise ssl.SSLError(error)
 
 

@@ -115,7 +115,7 @@ async def _ask_system(name: str, record: RecordType, timeout_s: float) -> DnsAns
     except TimeoutError:
         status, detail = "timeout", f"the system's resolver did not answer within {timeout_s:g} s"
     except socket.gaierror as error:
-        status, detail = _find_system_status(error), str(error.strerror or error)
+        status, detail = find_system_status(error), str(error.strerror or error)
     else:
         wanted = 4 if record == "A" else 6
         values = tuple(str(address) for address in found if address.version == wanted)
@@ -132,7 +132,8 @@ async def _ask_system(name: str, record: RecordType, timeout_s: float) -> DnsAns
     )
 
 
-def _find_system_status(error: socket.gaierror) -> DnsStatus:
+def find_system_status(error: socket.gaierror) -> DnsStatus:
+    """Put the errors of the system's resolver into the words of name servers."""
     if error.errno == socket.EAI_NONAME:
         return "nxdomain"
     if error.errno == getattr(socket, "EAI_NODATA", None):

@@ -82,7 +82,7 @@ async def _ping(host: str, address: Address, count: int, run: Run) -> PingReport
             notes.append(f"a {kind} socket for ICMP cannot be used ({os.strerror(error.errno or 0)})")
         else:
             return _report(host, address, method, count, times, notes)
-    times, port = await _ping_tcp(address, count)
+    times, port = await ping_by_tcp(address, count)
     notes.append(f"an answer of TCP port {port}, be it a refusal, stands for a reply")
     return _report(host, address, "tcp", count, times, notes)
 
@@ -109,7 +109,8 @@ def parse_ping(output: str) -> list[float]:
     return [float(match[1]) for match in _REPLY_TIME.finditer(output)]
 
 
-async def _ping_tcp(address: Address, count: int) -> tuple[list[float], int]:
+async def ping_by_tcp(address: Address, count: int) -> tuple[list[float], int]:
+    """Measure how fast a usual port answers, open or not; the times in milliseconds, and the port."""
     times: list[float] = []
     port = TCP_PORTS[0]
     for port in TCP_PORTS:

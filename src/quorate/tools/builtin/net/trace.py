@@ -88,7 +88,7 @@ async def trace_route(
         return _report(target.text, address, "udp-socket", await _send_datagrams(address, max_hops), notes)
     except OSError as error:
         notes.append(f"datagrams cannot be traced ({os.strerror(error.errno or 0)})")
-    hops = await _reach_by_tcp(address)
+    hops = await reach_by_tcp(address)
     notes.append("a TCP answer tells that the end is reached, and nothing of the way")
     return _report(target.text, address, "tcp", hops, notes)
 
@@ -171,7 +171,8 @@ def read_error(ancillary: Sequence[tuple[int, int, bytes]], address: Address, *,
     return "", 0
 
 
-async def _reach_by_tcp(address: Address) -> list[TraceHop]:
+async def reach_by_tcp(address: Address) -> list[TraceHop]:
+    """Ask whether the end of the way answers; hop 0, since how far it is stays unknown."""
     for port in TCP_PORTS:
         outcome, sock = await dial(address, port, timeout_s=HOP_S)
         if sock is not None:

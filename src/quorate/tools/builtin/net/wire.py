@@ -140,8 +140,7 @@ class BodyCounter:
                 raise Malformed(f"{length[:80]!r} is no content-length")
             complete = await self._take(int(length))
         else:
-            await self._take(None)
-            complete = True
+            complete = await self._take(None)
         text = self._sample.decode("utf-8", "replace")
         return Body(
             size_bytes=self._size,
