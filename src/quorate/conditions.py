@@ -7,8 +7,12 @@ the variables, and an estimate of the work that comprehensions may do on them.
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Protocol, cast
 
 from quorate.errors import InvalidInput, MissingExtra, TooLarge, UnknownName
@@ -43,6 +47,11 @@ class _Program(Protocol):
     def execute(self, context: object, /) -> object: ...
     def variables(self) -> list[str]: ...
     def functions(self) -> list[str]: ...
+
+
+class _Library(Protocol):
+    def compile(self, text: str, /) -> _Program: ...
+    def Context(self, *, variables: dict[str, object], functions: dict[str, object]) -> object: ...  # noqa: N802  # its own name
 
 
 class Condition:
@@ -174,14 +183,29 @@ class _Shape:
         return sum(length**depth * max(length if name in _COPYING else 1, weight) for name, depth in self._macros)
 
 
+@cache
+def _load_library() -> _Library:
+    """Load the library's evaluator alone: its package imports a command line too, at fifty times the cost.
+
+    Raises:
+        MissingExtra: The extra `cel` is not installed.
+    """
+    loaded = sys.modules.get("cel.cel")
+    if loaded is None:
+        package = importlib.machinery.PathFinder.find_spec("cel")
+        places = package.submodule_search_locations if package is not None else None
+        spec = importlib.machinery.PathFinder.find_spec("cel.cel", places) if places is not None else None
+        if spec is None or spec.loader is None:
+            raise MissingExtra("Conditions", "cel")
+        loaded = sys.modules["cel.cel"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+    # The library has no type stubs; it has the names of `_Library`.
+    return cast("_Library", loaded)
+
+
 def _compile(text: str) -> _Program:
     try:
-        import cel
-    except ImportError as error:
-        raise MissingExtra("Conditions", "cel") from error
-    try:
-        # The library has no type stubs; its `Program` has the methods named in `_Program`.
-        return cast(_Program, cel.compile(text))  # pyright: ignore[reportUnknownMemberType]
+        return _load_library().compile(text)
     except ValueError as error:
         found = _POSITION.search(str(error))
         if found is None:
@@ -198,10 +222,8 @@ def _compile(text: str) -> _Program:
 
 
 def _execute(program: _Program, text: str, variables: dict[str, object]) -> object:
-    import cel
-
     try:
-        context: object = cel.Context(variables=variables, functions=dict(_FUNCTIONS))  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        context = _load_library().Context(variables=variables, functions=dict(_FUNCTIONS))
         value = program.execute(context)
     except KeyError as error:
         field = str(error.args[0]) if error.args else "?"

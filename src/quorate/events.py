@@ -17,7 +17,7 @@ from quorate.specs import Limits
 SCHEMA_VERSION = "1.0"
 
 
-class Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+class Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True, gc=False):
     """What all events have; `kind` on the wire says which one it is."""
 
     run: str
@@ -31,7 +31,7 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=T
     """The token of the attempt that wrote it; empty for control events, which anyone may append."""
 
 
-class RunCreated(Event, frozen=True, tag="run.created"):
+class RunCreated(Event, frozen=True, tag="run.created", gc=False):
     """A task was accepted."""
 
     agent: str
@@ -48,11 +48,11 @@ class RunCreated(Event, frozen=True, tag="run.created"):
     """Facts for people and filters, such as why this agent was picked."""
 
 
-class RunStarted(Event, frozen=True, tag="run.started"):
+class RunStarted(Event, frozen=True, tag="run.started", gc=False):
     """The first attempt began."""
 
 
-class RunWaiting(Event, frozen=True, tag="run.waiting"):
+class RunWaiting(Event, frozen=True, tag="run.waiting", gc=False):
     """The attempt ended; the run rests until the named steps are answered."""
 
     reason: Literal["approval", "input", "timer", "interrupted"]
@@ -63,14 +63,14 @@ class RunWaiting(Event, frozen=True, tag="run.waiting"):
     cost_usd: float | None = 0.0
 
 
-class RunResumed(Event, frozen=True, tag="run.resumed"):
+class RunResumed(Event, frozen=True, tag="run.resumed", gc=False):
     """A further attempt began; every older one is fenced from here on."""
 
     number: int = 2
     """Which attempt this is."""
 
 
-class RunCompleted(Event, frozen=True, tag="run.completed"):
+class RunCompleted(Event, frozen=True, tag="run.completed", gc=False):
     """The work is done."""
 
     output: str
@@ -79,7 +79,7 @@ class RunCompleted(Event, frozen=True, tag="run.completed"):
     cost_usd: float | None = 0.0
 
 
-class RunFailed(Event, frozen=True, tag="run.failed"):
+class RunFailed(Event, frozen=True, tag="run.failed", gc=False):
     """The run ended with an error."""
 
     code: str
@@ -88,7 +88,7 @@ class RunFailed(Event, frozen=True, tag="run.failed"):
     cost_usd: float | None = 0.0
 
 
-class RunCancelled(Event, frozen=True, tag="run.cancelled"):
+class RunCancelled(Event, frozen=True, tag="run.cancelled", gc=False):
     """Somebody stopped the run."""
 
     reason: str = ""
@@ -96,7 +96,7 @@ class RunCancelled(Event, frozen=True, tag="run.cancelled"):
     cost_usd: float | None = 0.0
 
 
-class RunIncomplete(Event, frozen=True, tag="run.incomplete"):
+class RunIncomplete(Event, frozen=True, tag="run.incomplete", gc=False):
     """A limit was met first; what was said until then is kept."""
 
     limit: str
@@ -107,14 +107,14 @@ class RunIncomplete(Event, frozen=True, tag="run.incomplete"):
     cost_usd: float | None = 0.0
 
 
-class CancelRequested(Event, frozen=True, tag="cancel.requested"):
+class CancelRequested(Event, frozen=True, tag="cancel.requested", gc=False):
     """A control event: whoever owns the run stops at the next chance."""
 
     reason: str = ""
     by: str = ""
 
 
-class ModelRequested(Event, frozen=True, tag="model.requested"):
+class ModelRequested(Event, frozen=True, tag="model.requested", gc=False):
     """A model is being asked."""
 
     model: str
@@ -122,51 +122,51 @@ class ModelRequested(Event, frozen=True, tag="model.requested"):
     """How many messages the conversation has."""
 
 
-class ModelReplied(Event, frozen=True, tag="model.replied"):
+class ModelReplied(Event, frozen=True, tag="model.replied", gc=False):
     """A model answered."""
 
     reply: Reply
 
 
-class ModelFailed(Event, frozen=True, tag="model.failed"):
+class ModelFailed(Event, frozen=True, tag="model.failed", gc=False):
     """A model call failed."""
 
     code: str
     message: str
 
 
-class ToolRequested(Event, frozen=True, tag="tool.requested"):
+class ToolRequested(Event, frozen=True, tag="tool.requested", gc=False):
     """A call is held: something must be answered before it may start."""
 
     call: ToolCall
 
 
-class ToolStarted(Event, frozen=True, tag="tool.started"):
+class ToolStarted(Event, frozen=True, tag="tool.started", gc=False):
     """A call is about to be made: the intent, recorded first."""
 
     call: ToolCall
     effect: Literal["idempotent", "keyed", "unsafe"] = "unsafe"
 
 
-class ToolFinished(Event, frozen=True, tag="tool.finished"):
+class ToolFinished(Event, frozen=True, tag="tool.finished", gc=False):
     """A call gave a result; it is never made again."""
 
     result: ToolResult
 
 
-class ToolFailed(Event, frozen=True, tag="tool.failed"):
+class ToolFailed(Event, frozen=True, tag="tool.failed", gc=False):
     """A call failed; what the model was told, and the error's code, are in the result."""
 
     result: ToolResult
 
 
-class ToolUnknown(Event, frozen=True, tag="tool.unknown"):
+class ToolUnknown(Event, frozen=True, tag="tool.unknown", gc=False):
     """An unsafe call began and nobody knows how it ended; a person decides."""
 
     call: ToolCall
 
 
-class ApprovalRequested(Event, frozen=True, tag="approval.requested"):
+class ApprovalRequested(Event, frozen=True, tag="approval.requested", gc=False):
     """A person is asked whether an exact call may be made."""
 
     call: ToolCall
@@ -176,7 +176,7 @@ class ApprovalRequested(Event, frozen=True, tag="approval.requested"):
     expires: float | None = None
 
 
-class ApprovalDecided(Event, frozen=True, tag="approval.decided"):
+class ApprovalDecided(Event, frozen=True, tag="approval.decided", gc=False):
     """A control event: a person answered."""
 
     approved: bool
@@ -187,7 +187,7 @@ class ApprovalDecided(Event, frozen=True, tag="approval.decided"):
     """The arguments to use instead, where the approver edited them."""
 
 
-class HandoffRequested(Event, frozen=True, tag="handoff.requested"):
+class HandoffRequested(Event, frozen=True, tag="handoff.requested", gc=False):
     """An agent wants another one to take over."""
 
     source: str
@@ -195,14 +195,14 @@ class HandoffRequested(Event, frozen=True, tag="handoff.requested"):
     reason: str = ""
 
 
-class HandoffDone(Event, frozen=True, tag="handoff.done"):
+class HandoffDone(Event, frozen=True, tag="handoff.done", gc=False):
     """Another agent has the conversation."""
 
     source: str
     target: str
 
 
-class StateChanged(Event, frozen=True, tag="state.changed"):
+class StateChanged(Event, frozen=True, tag="state.changed", gc=False):
     """A stored value got a new revision."""
 
     scope: str
@@ -210,7 +210,7 @@ class StateChanged(Event, frozen=True, tag="state.changed"):
     revision: int
 
 
-class ArtifactSaved(Event, frozen=True, tag="artifact.saved"):
+class ArtifactSaved(Event, frozen=True, tag="artifact.saved", gc=False):
     """Bytes were kept."""
 
     artifact: str
@@ -220,35 +220,35 @@ class ArtifactSaved(Event, frozen=True, tag="artifact.saved"):
     digest: str
 
 
-class BudgetReserved(Event, frozen=True, tag="budget.reserved"):
+class BudgetReserved(Event, frozen=True, tag="budget.reserved", gc=False):
     """Money or tokens were set aside for a call."""
 
     amount: float
     unit: Literal["usd", "tokens"] = "usd"
 
 
-class BudgetSettled(Event, frozen=True, tag="budget.settled"):
+class BudgetSettled(Event, frozen=True, tag="budget.settled", gc=False):
     """A reservation was replaced by what was really used."""
 
     amount: float
     unit: Literal["usd", "tokens"] = "usd"
 
 
-class BudgetExceeded(Event, frozen=True, tag="budget.exceeded"):
+class BudgetExceeded(Event, frozen=True, tag="budget.exceeded", gc=False):
     """A reservation was refused."""
 
     limit: float
     unit: Literal["usd", "tokens"] = "usd"
 
 
-class GuardBlocked(Event, frozen=True, tag="guard.blocked"):
+class GuardBlocked(Event, frozen=True, tag="guard.blocked", gc=False):
     """A guard said no."""
 
     guard: str
     reason: str
 
 
-class VoteOpened(Event, frozen=True, tag="vote.opened"):
+class VoteOpened(Event, frozen=True, tag="vote.opened", gc=False):
     """A ballot was opened; its terms are fixed from here on."""
 
     question: str
@@ -258,7 +258,7 @@ class VoteOpened(Event, frozen=True, tag="vote.opened"):
     quorum: float
 
 
-class VoteCast(Event, frozen=True, tag="vote.cast"):
+class VoteCast(Event, frozen=True, tag="vote.cast", gc=False):
     """A member voted."""
 
     voter: str
@@ -266,20 +266,20 @@ class VoteCast(Event, frozen=True, tag="vote.cast"):
     reason: str = ""
 
 
-class VoteClosed(Event, frozen=True, tag="vote.closed"):
+class VoteClosed(Event, frozen=True, tag="vote.closed", gc=False):
     """A ballot was counted."""
 
     winner: str | None
     turnout: float
 
 
-class StepStarted(Event, frozen=True, tag="step.started"):
+class StepStarted(Event, frozen=True, tag="step.started", gc=False):
     """A workflow step or a delegate began."""
 
     name: str
 
 
-class StepFinished(Event, frozen=True, tag="step.finished"):
+class StepFinished(Event, frozen=True, tag="step.finished", gc=False):
     """A workflow step or a delegate ended."""
 
     name: str
@@ -287,7 +287,7 @@ class StepFinished(Event, frozen=True, tag="step.finished"):
     output: str = ""
 
 
-class StepSkipped(Event, frozen=True, tag="step.skipped"):
+class StepSkipped(Event, frozen=True, tag="step.skipped", gc=False):
     """A workflow step was not run."""
 
     name: str
@@ -372,7 +372,7 @@ def restamp(event: AnyEvent, seq: int) -> AnyEvent:
     return structs.replace(event, seq=seq)
 
 
-class RunSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RunSummary(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One line about a run, derived from its log."""
 
     run: str

@@ -7,17 +7,17 @@ from typing import Literal
 from msgspec import Struct
 
 
-class Part(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+class Part(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True, gc=False):
     """One piece of a message; the `type` field on the wire says which."""
 
 
-class Text(Part, frozen=True, tag="text"):
+class Text(Part, frozen=True, tag="text", gc=False):
     """Words."""
 
     text: str
 
 
-class Image(Part, frozen=True, tag="image"):
+class Image(Part, frozen=True, tag="image", gc=False):
     """A picture: bytes, or a URL that the provider fetches."""
 
     media_type: str = "image/png"
@@ -25,7 +25,7 @@ class Image(Part, frozen=True, tag="image"):
     url: str | None = None
 
 
-class Audio(Part, frozen=True, tag="audio"):
+class Audio(Part, frozen=True, tag="audio", gc=False):
     """Sound, as bytes or a URL."""
 
     media_type: str = "audio/wav"
@@ -33,7 +33,7 @@ class Audio(Part, frozen=True, tag="audio"):
     url: str | None = None
 
 
-class File(Part, frozen=True, tag="file"):
+class File(Part, frozen=True, tag="file", gc=False):
     """A document, as bytes or a URL."""
 
     media_type: str
@@ -42,14 +42,14 @@ class File(Part, frozen=True, tag="file"):
     url: str | None = None
 
 
-class Thinking(Part, frozen=True, tag="thinking"):
+class Thinking(Part, frozen=True, tag="thinking", gc=False):
     """A model's reasoning, with the signature that some providers want back unchanged."""
 
     text: str
     signature: str | None = None
 
 
-class ToolCall(Part, frozen=True, tag="tool_call"):
+class ToolCall(Part, frozen=True, tag="tool_call", gc=False):
     """A model's wish to call a tool."""
 
     id: str
@@ -59,7 +59,7 @@ class ToolCall(Part, frozen=True, tag="tool_call"):
     """The arguments as the model wrote them: JSON text, perhaps malformed; the tool decodes and checks it once."""
 
 
-class ToolResult(Part, frozen=True, tag="tool_result"):
+class ToolResult(Part, frozen=True, tag="tool_result", gc=False):
     """What a call gave, for the model to read."""
 
     call_id: str
@@ -75,7 +75,7 @@ class ToolResult(Part, frozen=True, tag="tool_result"):
 AnyPart = Text | Image | Audio | File | Thinking | ToolCall | ToolResult
 
 
-class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One turn of a conversation."""
 
     role: Literal["user", "assistant", "tool"]
@@ -99,7 +99,7 @@ def build_user_message(content: str | Message | tuple[AnyPart, ...]) -> Message:
     return content if isinstance(content, Message) else Message(role="user", parts=content)
 
 
-class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Tokens and calls used up; sums with `+`."""
 
     input_tokens: int = 0
@@ -134,7 +134,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
-class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a model answered."""
 
     message: Message
@@ -149,7 +149,7 @@ class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The provider's id for the reply."""
 
 
-class TextDelta(Struct, frozen=True, tag_field="kind", tag="text.delta", omit_defaults=True):
+class TextDelta(Struct, frozen=True, tag_field="kind", tag="text.delta", omit_defaults=True, gc=False):
     """A few more words of a reply under way."""
 
     text: str
@@ -157,14 +157,14 @@ class TextDelta(Struct, frozen=True, tag_field="kind", tag="text.delta", omit_de
     """The key path of the agent that speaks: empty for the run's own agent."""
 
 
-class ThinkingDelta(Struct, frozen=True, tag_field="kind", tag="thinking.delta", omit_defaults=True):
+class ThinkingDelta(Struct, frozen=True, tag_field="kind", tag="thinking.delta", omit_defaults=True, gc=False):
     """A little more of a model's reasoning."""
 
     text: str
     path: str = ""
 
 
-class ToolCallDelta(Struct, frozen=True, tag_field="kind", tag="tool_call.delta", omit_defaults=True):
+class ToolCallDelta(Struct, frozen=True, tag_field="kind", tag="tool_call.delta", omit_defaults=True, gc=False):
     """A little more of a tool call's arguments."""
 
     call_id: str
@@ -173,7 +173,7 @@ class ToolCallDelta(Struct, frozen=True, tag_field="kind", tag="tool_call.delta"
     path: str = ""
 
 
-class Progress(Struct, frozen=True, tag_field="kind", tag="progress", omit_defaults=True):
+class Progress(Struct, frozen=True, tag_field="kind", tag="progress", omit_defaults=True, gc=False):
     """Something a tool says while it works; streamed, not stored."""
 
     message: str
@@ -183,7 +183,7 @@ class Progress(Struct, frozen=True, tag_field="kind", tag="progress", omit_defau
     """The key of the call that reports."""
 
 
-class ReplyDone(Struct, frozen=True, tag_field="kind", tag="reply.done", omit_defaults=True):
+class ReplyDone(Struct, frozen=True, tag_field="kind", tag="reply.done", omit_defaults=True, gc=False):
     """The end of a model's stream: the whole reply. A stream without it was cut."""
 
     reply: Reply

@@ -62,7 +62,7 @@ class RunOwner(Protocol):
         ...
 
 
-class RunInfo(Struct, frozen=True, kw_only=True):
+class RunInfo(Struct, frozen=True, kw_only=True, gc=False):
     """The facts of a run that stay the same while it lasts."""
 
     run: str
@@ -77,7 +77,7 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     """How many agents stand above this one."""
 
 
-class RunContext(Struct, Generic[Deps], frozen=True, kw_only=True):
+class RunContext(Struct, Generic[Deps], frozen=True, kw_only=True, gc=False):
     """What a tool may know and do while it works; injected where a first parameter is annotated with it."""
 
     info: RunInfo

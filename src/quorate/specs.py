@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from quorate.messages import Message
 
 
-class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """How a model is asked to answer; what a provider cannot do is refused, not ignored."""
 
     temperature: float | None = None
@@ -24,7 +24,7 @@ class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     parallel_tool_calls: bool | None = None
 
 
-class ToolSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ToolSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a tool is, to a model and to the runtime."""
 
     name: str
@@ -44,14 +44,14 @@ class ToolSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
 
 
-class OutputSpec(Struct, frozen=True, kw_only=True):
+class OutputSpec(Struct, frozen=True, kw_only=True, gc=False):
     """The schema of a final answer."""
 
     name: str
     json_schema: dict[str, object]
 
 
-class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a model is asked; built by the loop, encoded by a provider."""
 
     messages: tuple[Message, ...]
@@ -64,7 +64,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The step's key in its run's log."""
 
 
-class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The bounds of a run; meeting one ends it `incomplete`, with what it has so far."""
 
     steps: int = 25
@@ -83,7 +83,7 @@ class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tool calls of one agent."""
 
 
-class ModelProfile(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ModelProfile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a model can do, as facts the loop and the router read."""
 
     name: str

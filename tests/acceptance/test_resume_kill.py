@@ -162,11 +162,26 @@ def test_an_unsafe_call_that_was_cut_waits_for_a_person(faultless: dict[str, obj
     assert sum(isinstance(e, ToolStarted) and e.call.name == "pay" for e in read_log(tmp_path)) == 2
 
 
+def test_each_unknown_outcome_is_asked_about_anew(faultless: dict[str, object], tmp_path: Path) -> None:
+    """A yes is for one repetition: when that one is cut too, the run asks again. row: B6"""
+    kill_at(tmp_path, "start", "j", "entered j")
+    for times in (1, 2):
+        assert finish(tmp_path, "resume")["status"] == "waiting"
+        assert finish(tmp_path, "resume")["status"] == "waiting", "asking again is no answer"
+        assert read_journal(tmp_path, "begin")["j"] == times
+        asyncio.run(answer(tmp_path))
+        if times == 1:
+            kill_at(tmp_path, "resume", "j", "entered j")
+    assert finish(tmp_path, "resume") == faultless
+    assert sum(isinstance(event, ApprovalRequested) for event in read_log(tmp_path)) == 2
+    assert read_journal(tmp_path, "done")["j"] == 1
+
+
 async def answer(folder: Path) -> None:
     """Say yes to what the run asks."""
     async with open_sqlite_log(folder / "log.db") as log:
         events = await log.read(RUN)
-        asked = next(event for event in events if isinstance(event, ApprovalRequested))
+        asked = next(event for event in reversed(events) if isinstance(event, ApprovalRequested))
         place = len(events) + 1
         yes = ApprovalDecided(run=RUN, seq=place, time=0.0, key=asked.key, approved=True, digest=asked.digest, by="ann")
         await log.append(RUN, (yes,), expected=len(events))

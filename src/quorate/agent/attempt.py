@@ -56,8 +56,9 @@ async def attempt(run: Run) -> Steps:
     finally:
         run.scope.close()
     await _end(run, ending[0], **ending[1])
-    for item in run.journal.take():
-        yield item
+    if run.watched:
+        for item in run.journal.take():
+            yield item
 
 
 async def _end(run: Run, kind: Callable[..., AnyEvent], **facts: Any) -> None:

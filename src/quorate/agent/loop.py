@@ -54,7 +54,11 @@ async def steps(run: Run) -> Steps:
                         yield item
                 reply = run.reply
             else:
-                reply = await fetch_reply(run, key)
+                try:
+                    reply = await run.scope.wait(run.model.complete(run.build_request(key)))
+                except QuorateError as error:
+                    await record_failure(run, key, error)
+                    raise
             journal.write(ModelReplied, key, reply=reply)
         run.budget.book(reply)
         run.messages.append(reply.message)
@@ -76,19 +80,6 @@ async def steps(run: Run) -> Steps:
                 yield item
         if calls is None:
             return
-
-
-async def fetch_reply(run: Run, key: str) -> Reply:
-    """Ask the model for a whole reply.
-
-    Raises:
-        QuorateError: The call failed; the failure is recorded.
-    """
-    try:
-        return await run.scope.wait(run.model.complete(run.build_request(key)))
-    except QuorateError as error:
-        await record_failure(run, key, error)
-        raise
 
 
 async def stream_reply(run: Run, key: str) -> AsyncGenerator[Delta]:

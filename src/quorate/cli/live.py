@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -26,15 +26,22 @@ Show = Callable[[AnyEvent | Delta], None]
 
 
 @contextmanager
-def open_progress(*, quiet: bool = False) -> Generator[Show]:
-    """Show progress on standard error until the end of the block, in the way that fits where it goes."""
+def open_progress(*, quiet: bool = False, before: Sequence[AnyEvent] = ()) -> Generator[Show]:
+    """Show progress on standard error until the end of the block, in the way that fits where it goes.
+
+    Args:
+        quiet: Show nothing.
+        before: What had happened already: it has its place in the tree, and is told no more.
+    """
+    tree = ProgressTree()
+    for event in before:
+        tree.add(event)
     if quiet:
         yield lambda _: None
     elif sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-        with _open_tree() as show:
+        with _open_tree(tree) as show:
             yield show
     else:
-        tree = ProgressTree()
 
         def show_line(item: AnyEvent | Delta) -> None:
             line = tree.add(item)
@@ -45,9 +52,7 @@ def open_progress(*, quiet: bool = False) -> Generator[Show]:
 
 
 @contextmanager
-def _open_tree() -> Generator[Show]:
-    tree = ProgressTree()
-
+def _open_tree(tree: ProgressTree) -> Generator[Show]:
     def render() -> Tree | Text:
         return build_tree(tree.root, now=time.time()) if tree.root else Text("…")
 

@@ -14,6 +14,7 @@ from quorate.events import (
     ModelReplied,
     ModelRequested,
     RunCreated,
+    RunResumed,
     RunWaiting,
     StepFinished,
     StepStarted,
@@ -83,6 +84,9 @@ class ProgressTree:
         if isinstance(event, RunCreated):
             self.root = self._agents[""] = Node(event.agent, began=event.time)
             return f"{event.agent}  {event.run}"
+        if isinstance(event, RunResumed) and self.root is not None:
+            self.root.status, self.root.ended = "running", None
+            return f"{self.root.label}  {event.run}  goes on"
         if isinstance(event, (ModelRequested, ToolStarted)):
             return self._begin(event)
         if isinstance(event, (ModelReplied, ModelFailed, ToolFinished, ToolFailed)):

@@ -137,9 +137,10 @@ def resume_run(run: RunId, *, json: Json = False, quiet: Quiet = False) -> int:
     """Go on with a run that rests or whose process died; no recorded step is made again."""
 
     async def work(runtime: Runtime) -> int:
+        before = await runtime.log.read(run)
         handle = await runtime.resume(run)
         try:
-            result, code = await watch(handle, quiet=quiet)
+            result, code = await watch(handle, quiet=quiet, before=before)
         except QuorateError as error:
             if not is_failed_run(error):
                 raise

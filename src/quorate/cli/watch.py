@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
@@ -14,6 +14,7 @@ from quorate.cli.console import tell
 from quorate.cli.failures import get_status_code
 from quorate.cli.live import open_progress
 from quorate.errors import QuorateError
+from quorate.events import AnyEvent
 from quorate.runtime import RunHandle
 
 T = TypeVar("T")
@@ -36,16 +37,19 @@ def find_cause(error: BaseException) -> BaseException:
     return error
 
 
-async def watch(handle: RunHandle, *, quiet: bool = False) -> tuple[RunResult[object], int]:
+async def watch(
+    handle: RunHandle, *, quiet: bool = False, before: Sequence[AnyEvent] = ()
+) -> tuple[RunResult[object], int]:
     """Show a run's progress until it ends or rests; return how it went, and the exit code that says so.
 
-    Ctrl-C lets go of it: it rests, and can be resumed. Ctrl-C again leaves at once.
+    Ctrl-C lets go of the run: it rests, and can be resumed. Ctrl-C again leaves at once. `before` is what its log had
+    already.
 
     Raises:
         QuorateError: The run failed.
     """
-    with _interruptible(handle) as interrupts:
-        with open_progress(quiet=quiet) as show:
+    with interruptible(handle) as interrupts:
+        with open_progress(quiet=quiet, before=before) as show:
             async for item in handle.stream():
                 show(item)
         result = await handle.wait()
@@ -56,7 +60,7 @@ async def watch(handle: RunHandle, *, quiet: bool = False) -> tuple[RunResult[ob
 
 
 @contextmanager
-def _interruptible(handle: RunHandle) -> Generator[list[int]]:
+def interruptible(handle: RunHandle) -> Generator[list[int]]:
     """Let signals stop a run instead of the process; the list holds those that came."""
     loop, seen = asyncio.get_running_loop(), list[int]()
 

@@ -32,7 +32,8 @@ def check_value(path: KeyPath, value: object, *, base: str) -> object:
         InvalidInput: It makes no sense; the message says what to write.
     """
     check = _CHECKS.get(path)
-    return check(value, base) if check and value not in (None, "", ()) else value
+    is_unset = value in (None, ()) or (value == "" and path in _MAY_BE_EMPTY)
+    return value if check is None or is_unset else check(value, base)
 
 
 def check_key_strength(key: Secret | None, *, base_url: str) -> str:
@@ -128,6 +129,8 @@ def _find_target_fault(item: str) -> str:
     return ""
 
 
+_MAY_BE_EMPTY: tuple[KeyPath, ...] = (("database",), ("workspace",), ("openai", "base_url"))
+"""Where nothing stands for the default."""
 _CHECKS: Mapping[KeyPath, Callable[[object, str], object]] = {
     ("database",): _check_database,
     ("model",): _check_model,

@@ -125,7 +125,8 @@ class _Merger:
 
     def build(self, environment: str, database: str) -> Settings:
         """Build the settings; what holds between two of them is checked here."""
-        values = {("database",): database, **self._values, ("environment",): environment}
+        written = self._values.get(("database",)) or database
+        values = {**self._values, ("database",): written, ("environment",): environment}
         credentials = {n: Secret(v) for n, v in self._variables.items() if v and _CREDENTIAL.fullmatch(n)}
         settings = msgspec.structs.replace(_build(values), credentials=credentials)
         if settings.environment != "dev":
@@ -143,6 +144,8 @@ class _Merger:
             return msgspec.UNSET
         try:
             value = _expand(value, self._variables) if refers else value
+            if key.is_secret and value == "":
+                return None
             found = convert(key, value, is_text=item.is_text or refers, is_shown=not refers)
             return check_value(item.path, found, base=item.base)
         except InvalidInput as error:

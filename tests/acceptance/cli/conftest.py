@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 QUORATE = Path(sys.executable).parent / "quorate"
+SLOW = "PYTHONDONTWRITEBYTECODE"
+"""With it, every command of these tests would compile every module anew."""
 AGENT = """+++
 name = "disk-watch"
 version = "1"
@@ -76,7 +78,7 @@ def quorate(project: Path) -> Run:
         done = subprocess.run(
             [QUORATE, *words],
             input=stdin,
-            env={**os.environ, **(env or {})},
+            env={**{k: v for k, v in os.environ.items() if k != SLOW}, **(env or {})},
             cwd=cwd or project,
             capture_output=True,
             text=True,

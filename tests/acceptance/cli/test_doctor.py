@@ -1,8 +1,6 @@
 """Does `quorate doctor` find each fault that was planted?"""
 
-import os
 import sqlite3
-import stat
 from pathlib import Path
 
 import pytest
@@ -60,15 +58,6 @@ def test_a_database_that_cannot_be_used_is_found(quorate, project: Path, plant) 
     """With the file's name; it is neither mended nor replaced. row: C17"""
     plant(project)
     done = quorate("doctor", "--json")
-    assert done.code == 1
-    assert find(done, "database")[0]["status"] == "fault"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere; the kernel's own tree stands in below")
-def test_a_directory_without_permission_is_found(quorate, project: Path) -> None:
-    """The usual case for people: a directory of somebody else. row: C17"""
-    (project / "locked").mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
-    done = quorate("doctor", "--json", env={"QUORATE_DATABASE": "locked/quorate.db"})
     assert done.code == 1
     assert find(done, "database")[0]["status"] == "fault"
 

@@ -15,6 +15,7 @@ from quorate.events import (
     ModelRequested,
     RunCompleted,
     RunCreated,
+    RunResumed,
     RunStarted,
     StepFinished,
     StepStarted,
@@ -99,6 +100,17 @@ def test_words_and_progress_are_shown_while_they_come() -> None:
     assert tree.root.describe(4.0) == "… lead  4.0 s  It is slow\\x1b[2J"
     assert tree.add(Progress("half", 0.5, "1/tool/c1")) == "    ping: half"
     assert tree.add(Progress("lost", None, "9/tool/none")) is None
+
+
+def test_a_run_that_goes_on_has_its_history_in_the_tree() -> None:
+    """What happened before has its place; what follows is told below it. row: C17"""
+    tree = ProgressTree()
+    for event in build_log()[:9]:
+        tree.add(event)
+    assert tree.add(RunResumed(run="run-1", seq=10, time=9.0)) == "lead  run-1  goes on"
+    assert tree.root is not None
+    assert tree.root.status == "running"
+    assert [child.status for child in tree.root.children] == ["completed", "completed", "running"]
 
 
 def test_nothing_is_assumed_about_what_came_before() -> None:

@@ -39,6 +39,32 @@ def test_without_the_extra_one_line_says_what_to_install(module: str) -> None:
     assert done.returncode == 3
 
 
+def test_a_second_signal_leaves_at_once() -> None:
+    """Even where something does not let go: with the run's id and how to go on, and the code of an interrupt. row: C17"""
+    code = """
+import asyncio, signal
+from quorate.cli.watch import interruptible
+
+class Stuck:
+    id = "run-1"
+    def release(self): pass
+
+async def main():
+    with interruptible(Stuck()):
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130
+    assert done.stderr == (
+        "Stopping run-1 … (again to leave at once)\nLeft at once. Run run-1 can be resumed: quorate runs resume run-1\n"
+    )
+
+
 def test_the_cause_is_found_in_groups_of_errors() -> None:
     """What a person reads is the first failure, not the group it came in."""
     cause = ValueError("x")

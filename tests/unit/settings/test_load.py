@@ -427,6 +427,14 @@ def test_an_empty_key_is_no_key(tmp_path: Path) -> None:
     settings = load_settings(tmp_path, {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""})
     assert settings.openai.api_key is None
     assert settings.openai.base_url == ""
+    write(tmp_path, "quorate.toml", 'openai.api_key = "${OPENAI_API_KEY:-}"\n')
+    assert load_settings(tmp_path, {}).openai.api_key is None
+
+
+def test_nothing_is_no_model(tmp_path: Path) -> None:
+    """Where no default can be meant, an empty value is a fault; an empty path is the usual place."""
+    assert "'' is no model" in find_faults(tmp_path, {"QUORATE_MODEL": ""})[0]
+    assert load_settings(tmp_path, {"QUORATE_DATABASE": "", "HOME": "/h"}).database.startswith("/h/")
 
 
 def test_our_names_win_over_those_we_honour(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from tests.unit.models.playbook.samples import PROBE, TOOLS, build_playbook
 
 from quorate.catalog.frontmatter import split_front_matter
 from quorate.models.playbook import Playbook, check_playbook, render_guidance
 from quorate.specs import ToolSpec
-from tests.unit.models.playbook.samples import PROBE, TOOLS, build_playbook
 
 SPECS = [
     ToolSpec(
@@ -53,16 +53,22 @@ def test_all_faults_are_found_at_once() -> None:
         "steps.probe.when: there is no target 'hots'; did you mean `hosts`?",
         "steps.probe.tool: there is no tool 'conect'; did you mean `connect`?",
         "steps.two.after: there is no step 'prob'; did you mean `probe`?",
-        "steps.two.arguments: There is no variable 'nope'. Known: `errors`, `request`, `results`, `targets`."
-        " It is read by '[nope]'.",
+        (
+            "steps.two.arguments: There is no variable 'nope'. Known: `errors`, `request`, `results`, `targets`."
+            " It is read by '[nope]'."
+        ),
         "steps.two.arguments: there is no target 'hots'; did you mean `hosts`?",
         "steps.two.arguments: `connect` takes no 'hots'; did you mean `host`?",
         "steps.two.arguments: `connect` needs 'host'; give it",
         "steps.Two.for_each: '1 +' is not a condition: unexpected the end at line 1, column 4.",
-        "applies: There is no variable 'results'. Did you mean `targets`? Known: `request`, `targets`."
-        " It is read by 'size(results.probe) > 0'.",
-        "findings[0].when: There is no variable 'item'. Known: `errors`, `request`, `results`, `targets`."
-        " It is read by 'item.x'.",
+        (
+            "applies: There is no variable 'results'. Did you mean `targets`? Known: `request`, `targets`."
+            " It is read by 'size(results.probe) > 0'."
+        ),
+        (
+            "findings[0].when: There is no variable 'item'. Known: `errors`, `request`, `results`, `targets`."
+            " It is read by 'item.x'."
+        ),
         "findings[0].values.a: there is no step 'prob'; did you mean `probe`?",
         "findings[0]: nothing gives `{what}`; known: `a`, `hosts`, `words`",
         "findings[0].evidence[0]: say which measurement with `each`, since the finding has no `item`",

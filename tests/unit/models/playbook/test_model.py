@@ -2,12 +2,12 @@
 
 import msgspec
 import pytest
+from tests.unit.models.playbook.samples import build_playbook, build_request, converse
 
 from quorate.errors import InvalidInput
 from quorate.messages import Message, ReplyDone, TextDelta, ToolCall, ToolCallDelta, ToolResult, build_user_message
 from quorate.models.playbook import Diagnosis, Evidence, Finding, Playbook, PlaybookModel
 from quorate.specs import OutputSpec
-from tests.unit.models.playbook.samples import build_playbook, build_request, converse
 
 ASK = "is db:5432 up, and db:6379?"
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypedDict
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 from msgspec import Meta, Struct
@@ -348,3 +349,24 @@ def test_exports_validate() -> None:
     Draft202012Validator({**body, "components": document["components"]}).validate(
         {"host": "a", "person": {"name": "x"}}
     )  # type: ignore[dict-item]
+
+
+def test_plain_arguments_have_the_same_schema_as_any_other() -> None:
+    """The short way for plain values says what the general way says."""
+
+    @tool
+    async def plain(a: int, b: str = "x", *, c: float = 0.5, d: bool = False) -> str:
+        """Take plain values."""
+        return ""
+
+    general = msgspec.json.schema(
+        msgspec.defstruct(
+            "plain",
+            [("a", int), ("b", str, "x"), ("c", float, 0.5), ("d", bool, False)],
+            kw_only=True,
+            forbid_unknown_fields=True,
+        )
+    )
+    expected = general["$defs"]["plain"]
+    del expected["title"]
+    assert plain.spec.parameters == expected
