@@ -35,6 +35,20 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 
+def mend_text(text: str) -> str:
+    """Put `?` for lone surrogates, which no log, no provider and no terminal takes."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def describe_error(error: BaseException) -> str:
+    """Write any exception as `Name: words`, also one whose words cannot be built."""
+    try:
+        words = str(error)
+    except Exception:  # its class is anybody's code
+        words = "(its words cannot be shown)"
+    return mend_text(f"{type(error).__name__}: {words}")
+
+
 class QuorateError(Exception):
     """The base of every error that Quorate raises on purpose.
 
@@ -55,7 +69,7 @@ class QuorateError(Exception):
     @property
     def message(self) -> str:
         """The sentence a person reads."""
-        return str(self.args[0])
+        return mend_text(str(self.args[0]))
 
 
 class InvalidInput(QuorateError):

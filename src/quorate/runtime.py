@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from quorate.agent.agent import AnyAgent, RunOptions, Task, build_result
 from quorate.agent.attempt import attempt
+from quorate.agent.journal import Journal
 from quorate.agent.replay import replay
 from quorate.agent.result import RunResult
 from quorate.agent.run import Run
 from quorate.catalog.load import Catalog
 from quorate.clock import Clock
-from quorate.errors import Conflict, NotFound
+from quorate.errors import Conflict, Fenced, NotFound
 from quorate.events import (
+    ATTEMPTS,
     ENDINGS,
     AnyEvent,
     ApprovalDecided,
     ApprovalRequested,
     CancelRequested,
     Event,
+    RunCancelled,
     RunCreated,
+    RunResumed,
     RunSummary,
     RunWaiting,
     Status,
     summarize,
 )
+from quorate.ids import new_id
 from quorate.messages import Delta, Message, build_user_message
 from quorate.ports import Log
 from quorate.settings import Settings, cap_limits
@@ -108,8 +114,12 @@ class RunHandle:
             if isinstance(error, asyncio.CancelledError):
                 raise
         finally:
-            self._done.set()
-            self._changed.set()
+            self.finish()
+
+    def finish(self) -> None:
+        """Tell everybody who waits that nothing more comes."""
+        self._done.set()
+        self._changed.set()
 
 
 class Runtime:
@@ -227,15 +237,17 @@ class Runtime:
         Raises:
             NotFound: There is no such run.
         """
-        await self._read(run_id)
+        _, events = await self._read(run_id)
+        last: AnyEvent = events[-1]
+        events = events[after:]
         while True:
-            events = await self.log.read(run_id, after=after)
             for event in events:
-                after = event.seq
+                after, last = event.seq, event
                 yield event
-            if events and isinstance(events[-1], (*ENDINGS, RunWaiting)):
+            if isinstance(last, (*ENDINGS, RunWaiting)):
                 return
             await asyncio.sleep(FOLLOW_S)
+            events = await self.log.read(run_id, after=after)
 
     async def cancel(self, run_id: str, *, reason: str = "", by: str = "local") -> None:
         """Stop a run, wherever it is worked on; one that rests is ended here.
@@ -255,10 +267,21 @@ class Runtime:
             now, place = self._clock.now(), len(events) + 1
             return CancelRequested(run=run_id, seq=place, time=now, key="cancel", reason=reason, by=by)
 
-        before = await self._control(run_id, build)
-        if isinstance(before[-1], RunWaiting):
-            handle = await self.resume(run_id)
-            await handle.wait()
+        before = summarize(None, await self._control(run_id, build))
+        if before is not None and before.status in ("waiting", "queued"):
+            await self._end_resting(run_id, reason or "The run was cancelled.")
+
+    async def _end_resting(self, run_id: str, reason: str) -> None:
+        """End a run that nobody works on: a last attempt fences every other, and does nothing."""
+        _, events = await self._read(run_id)
+        journal = Journal(run_id, self.log, clock=self._clock, attempt=new_id("try"))
+        journal.load(events)
+        summary = summarize(None, events)
+        assert summary is not None
+        journal.write(RunResumed, number=1 + sum(isinstance(event, ATTEMPTS) for event in events))
+        journal.write(RunCancelled, reason=reason, usage=summary.usage, cost_usd=summary.cost_usd)
+        with contextlib.suppress(Fenced):  # somebody began to work on it: the request to stop is in its log
+            await journal.commit()
 
     async def decide(
         self, run_id: str, key: str, *, approved: bool, by: str, reason: str = "", arguments: str | None = None
@@ -310,8 +333,13 @@ class Runtime:
     def _start(self, run: Run, agent: AnyAgent) -> RunHandle:
         handle = self._live[run.info.run] = RunHandle(run, agent)
         handle.task = self._group.create_task(handle.drive())
-        handle.task.add_done_callback(lambda _: self._live.pop(run.info.run, None))
+        handle.task.add_done_callback(lambda _: self._forget(handle))
         return handle
+
+    def _forget(self, handle: RunHandle) -> None:
+        handle.finish()  # also when it was released before it began
+        if self._live.get(handle.id) is handle:
+            del self._live[handle.id]
 
 
 def _find_question(events: Sequence[AnyEvent], key: str) -> ApprovalRequested:
@@ -321,6 +349,8 @@ def _find_question(events: Sequence[AnyEvent], key: str) -> ApprovalRequested:
         NotFound: Nothing was asked there.
         Conflict: It was answered already.
     """
+    if isinstance(events[-1], ENDINGS):
+        raise Conflict(f"Run {events[0].run!r} has ended: there is nothing to answer any more.", run=events[0].run)
     asked: ApprovalRequested | ApprovalDecided | None = None
     for event in events:
         if isinstance(event, ApprovalRequested | ApprovalDecided) and event.key == key:

@@ -8,6 +8,9 @@ from msgspec import Struct, field
 
 from quorate.messages import Message
 
+FINAL_TOOL = "final_result"
+"""The tool by which a model gives its answer, where it cannot be held to a schema otherwise."""
+
 
 class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """How a model is asked to answer; what a provider cannot do is refused, not ignored."""

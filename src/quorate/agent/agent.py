@@ -22,7 +22,17 @@ from quorate.agent.run import Run
 from quorate.agent.scope import Scope
 from quorate.clock import SYSTEM_CLOCK, Clock
 from quorate.errors import InvalidInput, NotFound
-from quorate.events import ATTEMPTS, ENDINGS, AnyEvent, RunCompleted, RunCreated, RunResumed, RunStarted
+from quorate.events import (
+    ATTEMPTS,
+    ENDINGS,
+    AnyEvent,
+    ModelReplied,
+    RunCompleted,
+    RunCreated,
+    RunIncomplete,
+    RunResumed,
+    RunStarted,
+)
 from quorate.ids import check_id, new_id
 from quorate.messages import AnyPart, Delta, Message, build_user_message
 from quorate.ports import Log, Model, RunInfo
@@ -306,6 +316,9 @@ class Agent(Generic[Deps, Output]):
         limits, active_s = options.limits or created.limits, get_active_seconds(events)
         run = self._build_run(created.run, limits, deps, list(created.messages), options, live=live, active_s=active_s)
         run.journal.load(events)
+        for event in events:
+            if isinstance(event, ModelReplied):
+                run.budget.book(event.reply)
         return run
 
     def _build_run(
@@ -374,7 +387,7 @@ def build_result(run: Run, _: type[Output]) -> RunResult[Output]:
     value = run.value
     if value is None and isinstance(last, RunCompleted):
         value = run.compiled.output.read(last.output)
-    text = last.output if isinstance(last, RunCompleted) else ""
+    text = last.output if isinstance(last, RunCompleted) else last.partial if isinstance(last, RunIncomplete) else ""
     for message in () if text else reversed(run.messages):
         if message.role == "assistant":
             text = message.text

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from quorate.agent.loop import Steps, steps
 from quorate.agent.run import Run
-from quorate.errors import Cancelled, DeadlineExceeded, Fenced, Incomplete, QuorateError, Waiting
+from quorate.errors import Cancelled, DeadlineExceeded, Incomplete, QuorateError, Waiting, describe_error
 from quorate.events import (
     ATTEMPTS,
     CONTROLS,
@@ -20,6 +21,9 @@ from quorate.events import (
     RunIncomplete,
     RunWaiting,
 )
+
+REST_S = 5.0
+"""How long a run that is left may take to say so in its log, in seconds."""
 
 
 async def attempt(run: Run) -> Steps:
@@ -44,14 +48,17 @@ async def attempt(run: Run) -> Steps:
         error.context = {**error.context, "run": run.info.run}
         limit = name_limit(error)
         if limit is None:
-            await _fail(run, error, error.code, error.message)
+            await _fail(run, error.code, error.message)
             raise
         ending = RunIncomplete, {"limit": limit, "message": error.message, "partial": get_partial(run)}
     except (asyncio.CancelledError, GeneratorExit):
-        await _end(run, RunWaiting, reason="interrupted")
+        # Whoever leaves is not held up, by a store that is away or hangs: its log then says how it stood.
+        with contextlib.suppress(QuorateError, TimeoutError):
+            async with asyncio.timeout(REST_S):
+                await _end(run, RunWaiting, reason="interrupted")
         raise
-    except Exception as error:  # a model or a listener is anybody's code: the log must tell how the run ended
-        await _fail(run, error, "error", f"{type(error).__name__}: {error}")
+    except Exception as error:  # a model or a toolset is anybody's code: the log must tell how the run ended
+        await _fail(run, "error", describe_error(error))
         raise
     finally:
         run.scope.close()
@@ -66,9 +73,9 @@ async def _end(run: Run, kind: Callable[..., AnyEvent], **facts: Any) -> None:
     await run.journal.commit()
 
 
-async def _fail(run: Run, error: Exception, code: str, message: str) -> None:
+async def _fail(run: Run, code: str, message: str) -> None:
     """Record a failure, unless the record itself failed: a run whose log cannot be written is blocked, not failed."""
-    if not run.journal.blocked and not isinstance(error, Fenced):
+    if run.journal.broken is None:
         await _end(run, RunFailed, code=code, message=message)
 
 

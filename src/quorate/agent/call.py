@@ -6,7 +6,7 @@ import asyncio
 from typing import cast
 
 from quorate.agent.run import Run
-from quorate.errors import QuorateError, Waiting
+from quorate.errors import QuorateError, Waiting, describe_error
 from quorate.events import (
     AnyEvent,
     ApprovalDecided,
@@ -27,23 +27,34 @@ Keyed = tuple[str, ToolCall]
 
 def build_keys(run: Run, turn: int, calls: tuple[ToolCall, ...]) -> list[Keyed]:
     """Give each call its key: what it is, by the provider's id, told apart where a provider repeats one."""
-    seen: dict[str, int] = {}
+    seen: set[str] = set()
     keyed: list[Keyed] = []
     for call in calls:
-        times = seen[call.id] = seen.get(call.id, 0) + 1
-        suffix = "" if times == 1 else f"#{times}"
-        keyed.append((f"{run.path}{turn}/tool/{call.id}{suffix}", call))
+        # A `/` would make the id a path, such as a delegate's.
+        name = bare = call.id.replace("/", "|") or "-"
+        times = 1
+        while name in seen:
+            times += 1
+            name = f"{bare}#{times}"
+        seen.add(name)
+        keyed.append((f"{run.path}{turn}/tool/{name}", call))
     return keyed
 
 
 async def start_calls(run: Run, keyed: list[Keyed]) -> None:
-    """Record the intent of every call that is about to be made, before any of them is."""
+    """Record the intent of every call that is about to be made, before any of them is.
+
+    Raises:
+        QuorateError: The run was stopped meanwhile; none of them is made.
+    """
     journal, effects = run.journal, run.compiled.effects
     for key, call in keyed:
         known = journal.find(key)
-        if known is None or (isinstance(known, (ToolRequested, ToolUnknown)) and _find_answer(run, key, known)):
+        if known is None or (isinstance(known, (ToolRequested, ToolUnknown)) and _is_approved(run, key, known)):
             journal.write(ToolStarted, key, call=call, effect=effects.get(call.name, "idempotent"))
     await journal.commit()
+    if run.scope.cause is not None:
+        raise run.scope.cause
 
 
 async def settle_calls(run: Run, keyed: list[Keyed]) -> None:
@@ -51,7 +62,7 @@ async def settle_calls(run: Run, keyed: list[Keyed]) -> None:
 
     Raises:
         Waiting: At least one call needs an answer first; the others are settled and recorded.
-        QuorateError: What an operator must mend, once all calls have ended.
+        Exception: What is not the model's to mend, once all calls have ended.
     """
     if len(keyed) == 1:
         outcomes = [await _settle(run, *keyed[0])]
@@ -59,9 +70,11 @@ async def settle_calls(run: Run, keyed: list[Keyed]) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_settle(run, key, call)) for key, call in keyed]
         outcomes = [task.result() for task in tasks]
+    if run.journal.broken is not None:
+        raise run.journal.broken
     results: list[ToolResult] = []
     waiting: list[str] = []
-    broken: QuorateError | None = None
+    broken: Exception | None = None
     for (key, _), outcome in zip(keyed, outcomes, strict=True):
         if isinstance(outcome, ToolResult):
             results.append(outcome)
@@ -84,8 +97,8 @@ def _get_slots(held: Waiting, key: str) -> tuple[str, ...]:
     return (f"{key}/{held.context.get('slot', 'approval')}",)
 
 
-async def _settle(run: Run, key: str, call: ToolCall) -> ToolResult | QuorateError:
-    """Return a call's recorded result, or make it and record what came of it."""
+async def _settle(run: Run, key: str, call: ToolCall) -> ToolResult | Exception:
+    """Return a call's recorded result, or make it and record what came of it; an error is returned, not raised."""
     journal, toolbox = run.journal, run.compiled.toolbox
     known = journal.find(key)
     if isinstance(known, (ToolFinished, ToolFailed)):
@@ -95,17 +108,29 @@ async def _settle(run: Run, key: str, call: ToolCall) -> ToolResult | QuorateErr
         if result is None:
             context = RunContext(info=run.info, deps=run.deps, key=key, call=call, clock=run.clock, owner=run)
             result = await toolbox.call(call, context)
+        journal.write(ToolFailed if result.is_error else ToolFinished, key, result=result)
+        await journal.commit()
     except Waiting as held:
         await _hold(run, key, call, held)
         return held
-    except QuorateError as error:
-        error.context = {**error.context, "tool": call.name, "key": key}
-        journal.write(ToolFailed, key, result=fail(call, error.message, error.code))
-        await journal.commit()
-        return error
-    journal.write(ToolFailed if result.is_error else ToolFinished, key, result=result)
-    await journal.commit()
+    except Exception as error:  # the calls beside it end first, whatever a toolset raises
+        return await _record_error(run, key, call, error)
     return result
+
+
+async def _record_error(run: Run, key: str, call: ToolCall, error: Exception) -> Exception:
+    """Record that a call failed for a reason that is not the model's, unless it is the record that failed."""
+    if run.journal.broken is not None:
+        return run.journal.broken
+    code = error.code if isinstance(error, QuorateError) else "tool_crashed"
+    if isinstance(error, QuorateError):
+        error.context = {**error.context, "tool": call.name, "key": key}
+    run.journal.write(ToolFailed, key, result=fail(call, describe_error(error), code))
+    try:
+        await run.journal.commit()
+    except QuorateError as lost:
+        return lost
+    return error
 
 
 def _find_answer(run: Run, key: str, known: AnyEvent) -> ApprovalDecided | None:
@@ -113,6 +138,11 @@ def _find_answer(run: Run, key: str, known: AnyEvent) -> ApprovalDecided | None:
     slot = "approval" if isinstance(known, ToolRequested) else "unknown"
     answer = run.journal.find(f"{key}/{slot}")
     return answer if isinstance(answer, ApprovalDecided) and answer.seq > known.seq else None
+
+
+def _is_approved(run: Run, key: str, known: AnyEvent) -> bool:
+    answer = _find_answer(run, key, known)
+    return answer is not None and answer.approved
 
 
 def _settle_unknown(run: Run, key: str, call: ToolCall, known: AnyEvent) -> ToolResult | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
-from quorate.agent.output import FINAL_TOOL, Mode, Output
+from quorate.agent.output import Mode, Output
 from quorate.errors import InvalidInput
 from quorate.ports import Toolset
-from quorate.specs import ModelSettings
+from quorate.specs import FINAL_TOOL, ModelSettings
 from quorate.tools.define import Tool
 from quorate.tools.toolsets import Toolbox
 

@@ -157,7 +157,7 @@ def _open_child(parent: Run, agent: Delegate, task: str, context: RunContext[obj
         messages=[build_user_message(task)],
         journal=parent.journal,
         budget=parent.budget,
-        scope=Scope(seconds),
+        scope=Scope(seconds, parent.scope),
         clock=parent.clock,
         path=f"{context.key}/",
     )

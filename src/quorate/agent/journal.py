@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from quorate.clock import Clock
-from quorate.errors import Cancelled, Conflict, CorruptState, Fenced, QuorateError
-from quorate.events import CONTROLS, AnyEvent, CancelRequested, restamp
+from quorate.errors import Cancelled, Conflict, CorruptState, Fenced, InvalidInput, QuorateError, TooLarge
+from quorate.events import CONTROLS, ENDINGS, AnyEvent, CancelRequested, restamp
 from quorate.messages import Delta
 from quorate.ports import Log
 
@@ -35,8 +35,8 @@ class Journal:
     """
 
     __slots__ = (
-        "_busy", "_changed", "_known", "_log", "_now", "_pending", "_seq", "attempt", "events", "fresh", "listeners",
-        "live", "on_cancel", "position", "run",
+        "_busy", "_changed", "_known", "_log", "_now", "_pending", "_seq", "attempt", "broken", "events", "fresh",
+        "listeners", "live", "on_cancel", "position", "run",
     )  # fmt: skip
 
     def __init__(
@@ -66,11 +66,8 @@ class Journal:
         self._pending: list[AnyEvent] = []
         self._busy = False
         self._changed: asyncio.Event | None = None
-
-    @property
-    def blocked(self) -> bool:
-        """Whether something was written that could not be recorded."""
-        return bool(self._pending)
+        self.broken: QuorateError | None = None
+        """Why nothing more can be recorded: the store is away, or another attempt owns the run."""
 
     def load(self, events: Sequence[AnyEvent]) -> None:
         """Take over what earlier attempts recorded.
@@ -83,8 +80,8 @@ class Journal:
                 raise CorruptState(f"run {self.run!r} has event {event.seq} at place {place}; the run is parked.")
             if event.key:
                 self._known[event.key] = event
-            if isinstance(event, CancelRequested) and self.on_cancel is not None:
-                self.on_cancel(Cancelled(event.reason or "The run was cancelled.", by=event.by))
+            if isinstance(event, CancelRequested) and not isinstance(events[-1], ENDINGS):
+                self._cancel(event)
         self.events = list(events)
         self.position = self._seq = len(events)
 
@@ -109,6 +106,8 @@ class Journal:
         """
         while self._busy:
             await self.wait_changed()
+        if self.broken is not None:
+            raise self.broken
         self._busy = True
         try:
             while self._pending:
@@ -122,6 +121,14 @@ class Journal:
                 # Others may have written behind it meanwhile.
                 del self._pending[: len(batch)]
                 self._publish(batch)
+        except (InvalidInput, TooLarge):
+            # Something in it is not to be recorded at all: what comes after it still is.
+            self._pending.clear()
+            self._seq = self.position
+            raise
+        except QuorateError as error:
+            self.broken = error
+            raise
         finally:
             self._busy = False
             if self._changed is not None:
@@ -154,13 +161,17 @@ class Journal:
                 self._pending.pop(0)
             elif isinstance(event, CONTROLS):
                 self._known[event.key] = event
-                if isinstance(event, CancelRequested) and self.on_cancel is not None:
-                    self.on_cancel(Cancelled(event.reason or "The run was cancelled.", by=event.by))
+                if isinstance(event, CancelRequested):
+                    self._cancel(event)
             else:
                 raise Fenced(f"Another attempt owns run {self.run!r} since event {event.seq}; this one stops.")
             self._publish((event,))
         self._pending[:] = [restamp(event, self.position + place) for place, event in enumerate(self._pending, 1)]
         self._seq = self.position + len(self._pending)
+
+    def _cancel(self, event: CancelRequested) -> None:
+        if self.on_cancel is not None:
+            self.on_cancel(Cancelled(event.reason or "The run was cancelled.", by=event.by))
 
     def emit(self, item: Delta) -> None:
         """Show something that is not recorded; dropped when nobody watches, or watches too slowly."""

@@ -127,7 +127,11 @@ class LiveAgent(Generic[Deps, Output]):
         if self._state != "ready":
             return
         self._change("recovering")
-        await self._resources.aclose()
+        try:
+            await self._resources.aclose()
+        except BaseException:
+            self._change("failed")
+            raise
         await self._open()
 
     def _change(self, state: State) -> None:

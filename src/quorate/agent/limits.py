@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from quorate.errors import Incomplete, InvalidInput
 from quorate.messages import Reply, ToolCall, Usage
@@ -20,6 +20,8 @@ class Budget(Struct, kw_only=True):
     def book(self, reply: Reply) -> None:
         """Add what a model call used."""
         self.usage = self.usage + reply.usage
+        if calls := len(reply.message.tool_calls):
+            self.usage = structs.replace(self.usage, tool_calls=self.usage.tool_calls + calls)
         self.cost_usd = None if self.cost_usd is None or reply.cost_usd is None else self.cost_usd + reply.cost_usd
 
 

@@ -14,11 +14,11 @@ from itertools import count
 from msgspec import structs
 
 from quorate.agent.call import Keyed, build_keys, settle_calls, start_calls
-from quorate.agent.output import FINAL_TOOL
 from quorate.agent.run import Run
 from quorate.errors import BlockedByPolicy, Incomplete, InvalidInput, QuorateError
 from quorate.events import AnyEvent, ModelFailed, ModelReplied, ModelRequested
 from quorate.messages import Delta, Reply, ReplyDone, ToolCall
+from quorate.specs import FINAL_TOOL
 
 Steps = AsyncGenerator[AnyEvent | Delta]
 
@@ -60,7 +60,7 @@ async def steps(run: Run) -> Steps:
                     await record_failure(run, key, error)
                     raise
             journal.write(ModelReplied, key, reply=reply)
-        run.budget.book(reply)
+            run.budget.book(reply)
         run.messages.append(reply.message)
         calls = read_reply(run, reply)
         if not calls:
@@ -158,6 +158,8 @@ def read_reply(run: Run, reply: Reply) -> tuple[ToolCall, ...] | None:
             raise InvalidInput(f"Give the final answer by calling the tool `{FINAL_TOOL}`.")
         run.value = output.read(message.text if final is None else final.arguments)
     except InvalidInput as error:
-        run.add_repair(error, final)
+        run.add_repair(error, calls)
         return ()
+    if calls:
+        run.add_acceptance(calls)
     return None

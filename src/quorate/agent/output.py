@@ -8,12 +8,12 @@ from typing import Literal, Union, cast, get_args, get_origin
 
 import msgspec
 
+from quorate.codec.json import check_depth
 from quorate.errors import InvalidInput
 from quorate.messages import Message, ToolCall
-from quorate.specs import ModelProfile, OutputSpec, ToolSpec
+from quorate.specs import FINAL_TOOL, ModelProfile, OutputSpec, ToolSpec
 from quorate.tools.schema import Schema, build_schema, decode_foreign, encode_foreign
 
-FINAL_TOOL = "final_result"
 MAX_REPAIRS = 2
 Mode = Literal["text", "native", "tool", "prompted"]
 
@@ -73,6 +73,7 @@ class Output:
             return text
         body = _unfence(text)
         try:
+            check_depth(body, what="the answer")
             return self._decode_either(body)
         except (msgspec.DecodeError, ValueError, TypeError) as error:
             if self._allows_text and not body.startswith(("{", "[")):

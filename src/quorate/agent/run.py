@@ -12,7 +12,7 @@ from quorate.errors import Cancelled, Incomplete, InvalidInput
 from quorate.events import AnyEvent
 from quorate.messages import Delta, Message, Reply, ToolCall, ToolResult, build_user_message
 from quorate.ports import Model, RunInfo
-from quorate.specs import Request
+from quorate.specs import FINAL_TOOL, Request
 
 
 class Run:
@@ -73,8 +73,8 @@ class Run:
             key=key,
         )
 
-    def add_repair(self, error: InvalidInput, final: ToolCall | None) -> None:
-        """Tell the model why its answer does not fit.
+    def add_repair(self, error: InvalidInput, calls: tuple[ToolCall, ...]) -> None:
+        """Tell the model why its answer does not fit; every call it made gets a result, as providers want.
 
         Raises:
             Incomplete: It was told often enough.
@@ -83,11 +83,23 @@ class Run:
         if self._repairs > MAX_REPAIRS:
             raise Incomplete(f"The answer did not fit after {MAX_REPAIRS} repairs: {error}", limit="output") from error
         repair = f"{error.message}\nMend it and answer again."
-        if final is None:
-            self.messages.append(build_user_message(repair))
+        if calls:
+            self._answer_calls(calls, repair, code=error.code)
         else:
-            result = ToolResult(call_id=final.id, name=final.name, content=repair, is_error=True, code=error.code)
-            self.messages.append(Message(role="tool", parts=(result,)))
+            self.messages.append(build_user_message(repair))
+
+    def add_acceptance(self, calls: tuple[ToolCall, ...]) -> None:
+        """End the conversation with a result for every call, so that it can go on as history."""
+        self._answer_calls(calls, "The answer was taken.", code="")
+
+    def _answer_calls(self, calls: tuple[ToolCall, ...], words: str, *, code: str) -> None:
+        results = [
+            ToolResult(call_id=call.id, name=call.name, content=words, is_error=bool(code), code=code)
+            if call.name == FINAL_TOOL
+            else ToolResult(call_id=call.id, name=call.name, content="Not called: an answer was given beside it.")
+            for call in calls
+        ]
+        self.messages.append(Message(role="tool", parts=tuple(results)))
 
     def emit(self, item: Delta) -> None:
         """Show something that is not recorded."""

@@ -23,7 +23,7 @@ from quorate.messages import (
     build_user_message,
 )
 from quorate.ports import Model
-from quorate.specs import ModelProfile, OutputSpec, Request, ToolSpec
+from quorate.specs import FINAL_TOOL, ModelProfile, OutputSpec, Request, ToolSpec
 
 MAX_REASKS = 2
 MAX_REPLANS = 2
@@ -91,8 +91,10 @@ class PlannerModel:
             return await self._plan(request, number=len(plans) + 1, told="\n".join(progress.broken))
         told = "All steps of the plan are done." if not progress.broken else "\n".join(progress.broken)
         messages = (*request.messages, build_user_message(f"{told}\nNow give the final answer."))
-        settings = structs.replace(request.settings, tool_choice="none")
-        return await self.inner.complete(structs.replace(request, messages=messages, settings=settings))
+        final = tuple(tool for tool in request.tools if tool.name == FINAL_TOOL)
+        settings = structs.replace(request.settings, tool_choice="required" if final else "none")
+        last = structs.replace(request, messages=messages, settings=settings, tools=final or request.tools)
+        return await self.inner.complete(last)
 
     async def stream(self, request: Request) -> AsyncIterator[StreamItem]:
         """Do as `complete` does; plans and calls come in one piece."""
@@ -102,7 +104,8 @@ class PlannerModel:
         yield ReplyDone(reply)
 
     async def _plan(self, request: Request, *, number: int, told: str) -> Reply:
-        usage, cost_usd, ask = Usage(), 0.0, _describe_task(request.tools, told)
+        tools = tuple(tool for tool in request.tools if tool.name != FINAL_TOOL)
+        usage, cost_usd, ask = Usage(), 0.0, _describe_task(tools, told)
         asked: list[Message] = [*request.messages, build_user_message(ask)]
         spec = OutputSpec(name="plan", json_schema=_PLAN_SCHEMA)
         settings = structs.replace(request.settings, tool_choice="none")
@@ -113,7 +116,7 @@ class PlannerModel:
             usage = usage + reply.usage
             cost_usd = None if cost_usd is None or reply.cost_usd is None else cost_usd + reply.cost_usd
             try:
-                plan = read_plan(reply.message.text, request.tools)
+                plan = read_plan(reply.message.text, tools)
             except InvalidInput as error:
                 fault = error
                 asked += [

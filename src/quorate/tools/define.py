@@ -13,7 +13,18 @@ import msgspec
 from msgspec import Struct, structs
 
 from quorate.codec.json import check_depth
-from quorate.errors import DeadlineExceeded, InvalidInput, QuorateError, ToolError
+from quorate.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    Fenced,
+    Incomplete,
+    InvalidInput,
+    QuorateError,
+    ToolError,
+    Waiting,
+    describe_error,
+    mend_text,
+)
 from quorate.messages import Audio, File, Image, Text, ToolCall, ToolResult
 from quorate.ports import RunContext
 from quorate.specs import ToolSpec
@@ -33,6 +44,9 @@ MAX_ARGUMENT_BYTES = 1 << 20
 MAX_RESULT_BYTES = 1 << 20
 _PARTS = (Text, Image, Audio, File)
 _ANYTHING = (Any, object, None)
+_OF_ANOTHER_RUN = (Waiting, Cancelled, Incomplete, Fenced)
+"""What a function may raise when it drives a run of its own: how that one ended is no command to this one."""
+CRASHED = "tool_crashed"
 _encode = msgspec.json.Encoder(enc_hook=encode_foreign).encode
 
 
@@ -130,13 +144,18 @@ class Tool(Generic[P, R]):
         except TimeoutError as error:
             if limit.expired():
                 return fail(call, f"it did not answer within {allowed_s:g} s", DeadlineExceeded.code)
-            return fail(call, f"it failed with {type(error).__name__}: {error}", "tool_crashed")
-        except (ToolError, InvalidInput) as error:
+            return fail(call, f"it failed with {describe_error(error)}", CRASHED)
+        except (ToolError, InvalidInput, *_OF_ANOTHER_RUN) as error:
             return fail(call, error.message, error.code)
         except QuorateError:
             raise
-        except Exception as error:  # a tool is anybody's code: its failure must not take the run with it
-            return fail(call, f"it failed with {type(error).__name__}: {error}", "tool_crashed")
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return fail(call, f"something in it was cancelled: {describe_error(error)}", CRASHED)
+        except (Exception, SystemExit) as error:  # a tool is anybody's code: its failure must not take the run with it
+            return fail(call, f"it failed with {describe_error(error)}", CRASHED)
         return encode_result(call, value, prepared.signature.returns)
 
 
@@ -160,7 +179,7 @@ class _Prepared:
         self._gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
 
     def decode(self, arguments: str) -> Struct:
-        if len(arguments) > 1024:
+        if len(arguments) > 512:
             if len(arguments) > MAX_ARGUMENT_BYTES:
                 raise InvalidInput(f"they have {len(arguments)} characters; at most {MAX_ARGUMENT_BYTES} are read")
             check_depth(arguments, what="the JSON")
@@ -170,15 +189,25 @@ class _Prepared:
         given = (context,) if self._takes_context else ()
         if self._is_async:
             return await self._call_async(*given, **arguments)
-        return await run_in_thread(functools.partial(self._function, *given, **arguments))
+        return await self._call_in_thread(functools.partial(self._function, *given, **arguments))
+
+    async def _call_in_thread(self, function: Callable[[], object], ended: Callable[[], None] | None = None) -> object:
+        """Call a function that is not asynchronous, or that only looks so because it is wrapped."""
+        result = await run_in_thread(function, ended)
+        return await result if inspect.isawaitable(result) else result
 
     async def run_gated(self, arguments: dict[str, object], context: RunContext[object]) -> object:
         """Run when fewer calls than the limit are under way; each event loop has a gate of its own."""
         if self._gates is None:
             self._gates = weakref.WeakKeyDictionary()
         gate = self._gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._limit))
-        async with gate:
-            return await self.run(arguments, context)
+        if self._is_async:
+            async with gate:
+                return await self.run(arguments, context)
+        # A blocking call that was given up still works in its thread: its place is free when it has really ended.
+        await gate.acquire()
+        given = (context,) if self._takes_context else ()
+        return await self._call_in_thread(functools.partial(self._function, *given, **arguments), gate.release)
 
 
 def encode_result(call: ToolCall, value: object, declared: object) -> ToolResult:
@@ -188,7 +217,7 @@ def encode_result(call: ToolCall, value: object, declared: object) -> ToolResult
         InvalidInput: It is not what was declared: the tool's author must mend it.
     """
     if isinstance(value, str) and (declared is str or declared in _ANYTHING) and len(value) <= MAX_RESULT_BYTES:
-        return ToolResult(call_id=call.id, name=call.name, content=value if value.isascii() else _mend(value))
+        return ToolResult(call_id=call.id, name=call.name, content=value if value.isascii() else mend_text(value))
     items: tuple[object, ...] = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     parts = tuple([item for item in items if isinstance(item, _PARTS)])
     if parts and len(parts) == len(items):
@@ -197,7 +226,7 @@ def encode_result(call: ToolCall, value: object, declared: object) -> ToolResult
         if declared not in _ANYTHING:
             value = msgspec.convert(value, cast("type[object]", declared), dec_hook=decode_foreign)
         content = _encode(value).decode()
-    except (msgspec.ValidationError, TypeError, ValueError) as error:
+    except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(
             f"Tool {call.name!r} returned what its signature does not allow: {error}. Mend one of the two.",
             tool=call.name,
@@ -205,11 +234,6 @@ def encode_result(call: ToolCall, value: object, declared: object) -> ToolResult
     if len(content) > MAX_RESULT_BYTES:
         return fail(call, f"its result has {len(content)} characters, more than {MAX_RESULT_BYTES}; ask for less")
     return ToolResult(call_id=call.id, name=call.name, content=content)
-
-
-def _mend(text: str) -> str:
-    """Put `?` for lone surrogates, which no log and no provider takes."""
-    return text.encode("utf-8", "replace").decode()
 
 
 AnyTool = Tool[..., object]
@@ -221,7 +245,7 @@ def fail(call: ToolCall, reason: str, code: str = InvalidInput.code) -> ToolResu
     return ToolResult(
         call_id=call.id,
         name=call.name,
-        content=_mend(f"Tool `{call.name}` failed ({code}): {reason}"),
+        content=mend_text(f"Tool `{call.name}` failed ({code}): {reason}"),
         is_error=True,
         code=code,
     )

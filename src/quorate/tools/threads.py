@@ -31,19 +31,29 @@ class ThreadPool:
         self._lock = threading.Lock()
         self._idle = 0
 
-    async def run(self, function: Callable[[], T]) -> T:
-        """Run `function` in a thread with the caller's context; a cancelled wait leaves the thread behind."""
-        await self._slots.acquire()
+    async def run(self, function: Callable[[], T], ended: Callable[[], None] | None = None) -> T:
+        """Run `function` in a thread with the caller's context; a cancelled wait leaves the thread behind.
+
+        `ended` is called in the event loop once the function has really ended, or will never begin.
+        """
+        try:
+            await self._slots.acquire()
+        except BaseException:
+            if ended is not None:
+                ended()
+            raise
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
         # The slot belongs to the thread, not to the waiter: it is free when the work has really ended.
-        ended = contextvars.copy_context().run
+        in_context = contextvars.copy_context().run
 
         def work() -> object:
             try:
-                return ended(function)
+                return in_context(function)
             finally:
                 _tell(loop, self._slots.release)
+                if ended is not None:
+                    _tell(loop, ended)
 
         with self._lock:
             spare = self._idle > 0
@@ -84,6 +94,9 @@ def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arg
 def _settle(future: asyncio.Future[object], value: object, error: BaseException | None) -> None:
     if future.done():
         return
+    if isinstance(error, StopIteration):
+        # No future takes it: it would end the coroutine that waits.
+        error = RuntimeError("the function raised StopIteration")
     if error is None:
         future.set_result(value)
     else:
@@ -94,10 +107,10 @@ def _settle(future: asyncio.Future[object], value: object, error: BaseException 
 _pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPool] = weakref.WeakKeyDictionary()
 
 
-async def run_in_thread(function: Callable[[], T]) -> T:
-    """Run blocking code in the running loop's bounded pool of threads."""
+async def run_in_thread(function: Callable[[], T], ended: Callable[[], None] | None = None) -> T:
+    """Run blocking code in the running loop's bounded pool of threads; see `ThreadPool.run`."""
     loop = asyncio.get_running_loop()
     pool = _pools.get(loop)
     if pool is None:
         pool = _pools[loop] = ThreadPool()
-    return await pool.run(function)
+    return await pool.run(function, ended)

@@ -145,7 +145,7 @@ async def test_usage_and_cost_are_recorded_with_the_end() -> None:
     )
     result = await Agent("looker", model=model, tools=Effects().tools()).run("x")
     assert isinstance(result.events[-1], RunCompleted)
-    assert result.events[-1].usage == Usage(input_tokens=12, requests=2)
+    assert result.events[-1].usage == Usage(input_tokens=12, requests=2, tool_calls=1)
     assert result.events[-1].cost_usd == result.cost_usd == 0.75
 
 
