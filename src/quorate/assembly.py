@@ -41,7 +41,7 @@ class Parts:
         self.settings = settings
         self.toolbox = build_toolbox(settings)
         directories = [Path(directory) for directory in settings.agents.directories]
-        self.catalog = load_catalog(directories, tools=set(self.toolbox), may_replace=settings.agents.may_replace)
+        self.catalog = load_catalog(directories, tools=self.toolbox, may_replace=settings.agents.may_replace)
         self._models = dict(models)
 
     def find_agent(self, name: str, model: str | None = None) -> AnyAgent:

@@ -342,25 +342,31 @@ class Runtime:
             del self._live[handle.id]
 
 
+def find_questions(events: Sequence[AnyEvent]) -> dict[str, ApprovalRequested]:
+    """Find what a run asks and nobody has answered yet, by key; nothing once it has ended."""
+    asked: dict[str, ApprovalRequested] = {}
+    for event in events:
+        if isinstance(event, ApprovalRequested):
+            asked[event.key] = event
+        elif isinstance(event, ApprovalDecided):
+            asked.pop(event.key, None)
+    return {} if events and isinstance(events[-1], ENDINGS) else asked
+
+
 def _find_question(events: Sequence[AnyEvent], key: str) -> ApprovalRequested:
     """Find what was asked under a key and not answered yet.
 
     Raises:
         NotFound: Nothing was asked there.
-        Conflict: It was answered already.
+        Conflict: It was answered already, or the run has ended.
     """
+    run, open_questions = events[0].run, find_questions(events)
+    if key in open_questions:
+        return open_questions[key]
     if isinstance(events[-1], ENDINGS):
-        raise Conflict(f"Run {events[0].run!r} has ended: there is nothing to answer any more.", run=events[0].run)
-    asked: ApprovalRequested | ApprovalDecided | None = None
-    for event in events:
-        if isinstance(event, ApprovalRequested | ApprovalDecided) and event.key == key:
-            asked = event
-    run = events[0].run
-    if isinstance(asked, ApprovalDecided):
-        raise Conflict(f"Run {run!r} was answered already by {asked.by!r} under {key!r}.", run=run)
-    if asked is None:
-        keys = [event.key for event in events if isinstance(event, ApprovalRequested)]
-        raise NotFound(
-            f"Run {run!r} asked nothing under {key!r}; it asked under: {', '.join(keys) or 'nothing'}.", run=run
-        )
-    return asked
+        raise Conflict(f"Run {run!r} has ended: there is nothing to answer any more.", run=run)
+    answers = [event for event in events if isinstance(event, ApprovalDecided) and event.key == key]
+    if answers:
+        raise Conflict(f"Run {run!r} was answered already by {answers[-1].by!r} under {key!r}.", run=run)
+    keys = ", ".join(open_questions) or "nothing"
+    raise NotFound(f"Run {run!r} asked nothing under {key!r}; it asked under: {keys}.", run=run)

@@ -118,7 +118,7 @@ def faultless(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 @pytest.mark.parametrize("point", POINTS)
 def test_a_killed_run_is_finished_by_another_process(point: str, faultless: dict[str, object], tmp_path: Path) -> None:
     """Killed with -9 in the middle of something, it is resumed: no recorded step again, and the same result.
-    row: B5, E13"""
+    row: B5"""
     held, wanted = POINTS[point]
     kill_at(tmp_path, "start", held, wanted)
     begun, recorded = read_journal(tmp_path, "begin"), find_recorded(read_log(tmp_path))
@@ -152,7 +152,7 @@ def test_a_call_with_a_key_is_repeated_under_the_same_key(tmp_path: Path) -> Non
 
 
 def test_an_unsafe_call_that_was_cut_waits_for_a_person(faultless: dict[str, object], tmp_path: Path) -> None:
-    """Nobody pays twice by guessing: the run rests until somebody says whether to repeat the call. row: B6"""
+    """Nobody pays twice by guessing: the run rests until somebody says whether to repeat the call."""
     kill_at(tmp_path, "start", "j", "entered j")
     assert finish(tmp_path, "resume")["status"] == "waiting"
     assert read_journal(tmp_path, "begin")["j"] == 1
@@ -163,7 +163,7 @@ def test_an_unsafe_call_that_was_cut_waits_for_a_person(faultless: dict[str, obj
 
 
 def test_each_unknown_outcome_is_asked_about_anew(faultless: dict[str, object], tmp_path: Path) -> None:
-    """A yes is for one repetition: when that one is cut too, the run asks again. row: B6"""
+    """A yes is for one repetition: when that one is cut too, the run asks again."""
     kill_at(tmp_path, "start", "j", "entered j")
     for times in (1, 2):
         assert finish(tmp_path, "resume")["status"] == "waiting"

@@ -202,7 +202,7 @@ async def test_services_that_do_not_run_and_missing_tools_are_told_apart(setting
 
 
 async def test_the_lead_merges_what_its_agents_found(settings: Settings, closed_port: int) -> None:
-    """A slow path that only the log names, a refused port and the errors in the log, by their agents. row: B3"""
+    """A slow path that only the log names, a refused port and the errors in the log, by their agents."""
     write_log(Path(settings.workspace) / "app.log", closed_port)
     async with open_shop() as url:
         task = f"why is {url} failing? logs are in app.log, it also needs 127.0.0.1:{closed_port}"

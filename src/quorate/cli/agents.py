@@ -106,7 +106,7 @@ def check_agents(
     """Check agent files; every fault of every file is named with its line."""
     settings = load_settings()
     places = directories or [Path(directory) for directory in settings.agents.directories]
-    tools = set(build_toolbox(settings))
+    tools = build_toolbox(settings)
     try:
         catalog = load_catalog(places, tools=tools, may_replace=settings.agents.may_replace)
     except InvalidFiles as error:

@@ -27,14 +27,13 @@ from quorate.errors import InvalidInput, NotFound, QuorateError, UnknownName
 from quorate.events import (
     ENDINGS,
     AnyEvent,
-    ApprovalDecided,
     ApprovalRequested,
     RunCompleted,
     RunSummary,
     RunWaiting,
     Status,
 )
-from quorate.runtime import Runtime
+from quorate.runtime import Runtime, find_questions
 
 MOST_LISTED = 20
 
@@ -238,17 +237,14 @@ def _read_status(status: str | None) -> Status | None:
 
 
 def _find_open(run: str, events: list[AnyEvent], key: str | None) -> ApprovalRequested:
-    answered = {event.key for event in events if isinstance(event, ApprovalDecided)}
-    asked = [e for e in events if isinstance(e, ApprovalRequested) and e.key not in answered]
-    if key is not None:
-        asked = [event for event in asked if event.key == key]
-    if not asked:
+    asked = find_questions(events)
+    chosen = key if key is not None else next(iter(asked), None)
+    if chosen is None or chosen not in asked:
         where = f" under {key!r}" if key else ""
         raise NotFound(f"Run {run!r} asks nothing{where}: look at it with `quorate runs show {run}`.")
-    if len({event.key for event in asked}) > 1:
-        keys = ", ".join(sorted({event.key for event in asked}))
-        raise InvalidInput(f"Run {run!r} asks several things: name the one you answer, of {keys}.")
-    return asked[-1]
+    if key is None and len(asked) > 1:
+        raise InvalidInput(f"Run {run!r} asks several things: name the one you answer, of {', '.join(sorted(asked))}.")
+    return asked[chosen]
 
 
 def _render_summary(summary: RunSummary, calls: int) -> list[str]:

@@ -24,16 +24,18 @@ def clean_line(text: str, *, most: int = 0) -> str:
     line = " ".join(clean(text).split())
     if not most or measure(line) <= most:
         return line
-    shown = ""
-    for character in line:
-        if measure(shown + character) > most - 1:
-            break
-        shown += character
-    return shown + "…"
+    width = 0
+    for place, character in enumerate(line):
+        width += measure(character)
+        if width > most - 1:
+            return line[:place] + "…"
+    return line
 
 
 def measure(text: str) -> int:
     """Count the columns a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
     wide = sum(unicodedata.east_asian_width(character) in {"W", "F"} for character in text)
     return len(text) + wide - sum(unicodedata.combining(character) != 0 for character in text)
 

@@ -162,7 +162,7 @@ async def test_an_expression_that_fails_on_the_results_is_a_gap() -> None:
 
 
 async def test_the_next_calls_follow_from_the_messages_alone() -> None:
-    """A new model in another process goes on where the log ends, with the same call ids. row: C14"""
+    """A new model in another process goes on where the log ends, with the same call ids."""
     first = await PlaybookModel(build_playbook()).complete(build_request(build_user_message(ASK)))
     results = tuple(
         ToolResult(call_id=call.id, name=call.name, content=msgspec.json.encode(answer(call)).decode())
@@ -206,7 +206,7 @@ async def test_another_schema_is_refused() -> None:
 
 
 async def test_a_stream_gives_the_same_in_pieces() -> None:
-    """Calls first or words in pieces, and the whole reply last. row: A12"""
+    """Calls first or words in pieces, and the whole reply last."""
     model = PlaybookModel(build_playbook())
     for text in (ASK, "write me a poem"):
         request = build_request(build_user_message(text))
@@ -274,7 +274,7 @@ def report(*findings: Finding, **more: object) -> Diagnosis:
 
 
 async def test_a_lead_takes_over_what_others_found() -> None:
-    """Findings are joined, ranked, and bear the name of the agent and the way to its call. row: B3"""
+    """Findings are joined, ranked, and bear the name of the agent and the way to its call."""
     refused = Finding(
         title="Refused: db:1",
         severity="critical",
