@@ -36,7 +36,7 @@ chaos: $(READY) ## kill, pause and cut real processes
 	@$(BIN)/python -m pytest -q -m chaos --timeout 3600 $(ARGS)
 
 $(READY): pyproject.toml uv.lock $(BIN)/uv
-	@$(BIN)/uv sync --frozen --all-extras --quiet && touch $@
+	@$(BIN)/uv sync --frozen --all-extras --compile-bytecode --quiet && touch $@
 
 $(BIN)/uv:
 	@python3 -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

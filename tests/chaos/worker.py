@@ -121,7 +121,11 @@ def build_agents(journal: Journal) -> list[Agent[None, str]]:
         "sequence": (step("a"), step("b"), step("c"), step("d"), step("e")),
         "parallel": (step(*"abcdef"), step(*"ghijkl"), step(*"mnopqr")),
         "team": ([call("clerk", task="first for {run}"), call("clerk", task="second for {run}")], step("z")),
-        "mixed": ([call("clerk", task="one for {run}"), *step("a", "b", "c")], step("d", "e"), [call("clerk", task="{run}")]),
+        "mixed": (
+            [call("clerk", task="one for {run}"), *step("a", "b", "c")],
+            step("d", "e"),
+            [call("clerk", task="{run}")],
+        ),
     }
     return [
         Agent(name, model=Delegating(name, turns, journal), tools=[*tools, clerk], limits=LIMITS)

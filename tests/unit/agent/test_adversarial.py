@@ -100,7 +100,13 @@ async def decide(log: Log, event: ApprovalRequested, **facts: Any) -> None:
     """Answer as a person would."""
     place = await log.last(event.run)
     answer = ApprovalDecided(
-        run=event.run, seq=place + 1, time=0.0, key=event.key, digest=event.digest, by="ann", **{"approved": True, **facts}
+        run=event.run,
+        seq=place + 1,
+        time=0.0,
+        key=event.key,
+        digest=event.digest,
+        by="ann",
+        **{"approved": True, **facts},
     )
     await log.append(event.run, (answer,), expected=place)
 
@@ -280,7 +286,7 @@ async def test_a_decision_after_the_end_is_refused() -> None:
     check_log(await log.read("run-1"))
 
 
-class open_test_runtime:  # noqa: N801
+class open_test_runtime:
     """A runtime without a catalog, for agents that are given as objects."""
 
     def __init__(self, log: Log) -> None:
