@@ -49,7 +49,8 @@ def load_sections() -> list[tuple[str, dict[str, str]]]:
 def build_features() -> str:
     """The table of features with the tests that prove them, then what is still to come."""
     proven = find_rows()
-    text = f"# Features\n\n{NOTE}\nA row is listed with the tests that prove it, or the part of it that there is so far, against the real thing.\n"
+    intro = "A row is listed with the tests that prove it, or the part of it there is so far, against the real thing."
+    text = f"# Features\n\n{NOTE}\n{intro}\n"
     later: list[str] = []
     for title, rows in load_sections():
         lines = [f"| {r} | {name} | {link_tests(proven[r])} |" for r, name in rows.items() if r in proven]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from tests.chaos.worker import Journal, build_agents, choose
@@ -29,6 +30,9 @@ class Rounds:
         self.kills = 0
         self.recorded: dict[Step, int] = {}
         """How often each step had been made when it was first seen recorded."""
+        self.fenced = 0
+        self.ended: set[str] = set()
+        """Runs whose end was seen; they are read again only at the very end."""
 
     def start(self, *, new: int = 0, gate: str = "-") -> subprocess.Popen[str]:
         """Start a worker that goes on with everything and accepts some new runs."""
@@ -53,12 +57,13 @@ class Rounds:
         with self.start() as process:
             return read_end(process)
 
-    def read(self) -> dict[str, list[AnyEvent]]:
-        """Read every run of the log."""
+    def read(self, *, without: Collection[str] = ()) -> dict[str, list[AnyEvent]]:
+        """Read the runs of the log."""
+        wanted = [run for run in (f"run-{number}" for number in range(self.accepted)) if run not in without]
 
         async def read() -> dict[str, list[AnyEvent]]:
             async with open_sqlite_log(self.folder / "log.db") as log:
-                return {f"run-{number}": await log.read(f"run-{number}") for number in range(self.accepted)}
+                return {run: await log.read(run) for run in wanted}
 
         return {run: events for run, events in asyncio.run(read()).items() if events}
 
@@ -70,7 +75,7 @@ class Rounds:
 
     def check_steps(self) -> None:
         """What was recorded when a worker died has not been done again since."""
-        logs, done = self.read(), self.count_steps()
+        logs, done = self.read(without=self.ended), self.count_steps()
         again = {step: (times, done[step]) for step, times in self.recorded.items() if done[step] != times}
         assert not again, f"recorded steps were made again: {again}"
         for run, events in logs.items():
@@ -79,12 +84,15 @@ class Rounds:
             for step in find_recorded(run, events):
                 self.recorded.setdefault(step, done[step])
                 assert done[step] <= attempts, f"{step} was made {done[step]} times in {attempts} attempts"
+            if events and isinstance(events[-1], ENDINGS):
+                self.ended.add(run)
 
     def check_ends(self) -> None:
         """Every accepted run came to one end, the one it comes to when nobody is killed."""
         self.check_steps()
         logs, expected = self.read(), asyncio.run(run_faultless(self.accepted))
         for run, events in logs.items():
+            assert [event.seq for event in events] == list(range(1, len(events) + 1)), f"{run} has a gap"
             ends = [event for event in events if isinstance(event, ENDINGS)]
             assert len(ends) == 1, f"{run} has {len(ends)} ends"
             last = events[-1]
@@ -124,8 +132,11 @@ async def run_faultless(count: int) -> dict[str, str]:
 def kill_again_and_again(folder: Path, *, rounds: int, new: int, within_s: float, seed: int) -> Rounds:
     """Kill one worker after the other over one log, then let the last one finish."""
     chaos = Rounds(folder, seed=seed)
-    for _ in range(rounds):
+    for _ in range(3 * rounds):  # some workers are done before their time has come
         chaos.kill(new=new, within_s=within_s)
+        if chaos.kills == rounds:
+            break
+    assert chaos.kills == rounds
     accepted = set(chaos.read())
     chaos.finish()
     assert set(chaos.read()) == accepted, "an accepted run was lost"
@@ -140,7 +151,7 @@ def race_to_resume(folder: Path, *, new: int, racers: int, seed: int) -> Rounds:
     processes = [chaos.start() for _ in range(racers)]
     for process in processes:
         with process:
-            read_end(process)
+            chaos.fenced += read_end(process)[1]
     chaos.check_ends()
     return chaos
 
@@ -164,9 +175,9 @@ def stop_and_take_over(folder: Path, *, new: int, seed: int) -> Rounds:
         finally:
             gate.write_text("open")
             owner.send_signal(signal.SIGCONT)
-        _, fenced = read_end(owner)
+        _, chaos.fenced = read_end(owner)
     for run, length in ended.items():
         assert len(chaos.read()[run]) == length, f"the old owner wrote to {run} after it was taken over"
-    assert fenced >= held, "the old owner did not notice"
+    assert chaos.fenced >= held, "the old owner did not notice"
     chaos.check_ends()
     return chaos

@@ -166,7 +166,7 @@ async def test_limits_of_the_settings_cap_an_agents_own(settings: Settings) -> N
         result = await (await runtime.submit("x", agent="clerk", model="scripted")).wait()
         assert (result.status, result.reason) == ("incomplete", "The agent took 1 steps without an answer.")
         over = await runtime.submit("x", agent="clerk", model="scripted", limits=Limits(steps=9))
-        created = [event async for event in over.events()][0]
+        created = await anext(over.events())
         assert created.limits.steps == 1  # type: ignore[attr-defined]
 
 
