@@ -4,10 +4,12 @@ import asyncio
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from tests.chaos.worker import Journal, build_agents, choose
@@ -34,11 +36,16 @@ class Rounds:
         self.ended: set[str] = set()
         """Runs whose end was seen; they are read again only at the very end."""
 
-    def start(self, *, new: int = 0, gate: str = "-") -> subprocess.Popen[str]:
-        """Start a worker that goes on with everything and accepts some new runs."""
+    @contextmanager
+    def start(self, *, new: int = 0, gate: str = "-") -> Generator[subprocess.Popen[str]]:
+        """Run a worker that goes on with everything and accepts some new runs; it does not outlive the block."""
         first, self.accepted = self.accepted, self.accepted + new
         command = [sys.executable, str(PROGRAM), str(self.folder / "log.db"), str(self.folder / "journal"), gate]
-        return subprocess.Popen([*command, str(first), str(new)], stdout=subprocess.PIPE, text=True)
+        with subprocess.Popen([*command, str(first), str(new)], stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def kill(self, *, new: int, within_s: float) -> None:
         """Let a worker begin, and kill it some time later."""
@@ -148,12 +155,28 @@ def race_to_resume(folder: Path, *, new: int, racers: int, seed: int) -> Rounds:
     """Kill a worker, then let several go on with the same runs at once."""
     chaos = Rounds(folder, seed=seed)
     chaos.kill(new=new, within_s=0.15)
-    processes = [chaos.start() for _ in range(racers)]
-    for process in processes:
-        with process:
+    with ExitStack() as stack:
+        for process in [stack.enter_context(chaos.start()) for _ in range(racers)]:
             chaos.fenced += read_end(process)[1]
     chaos.check_ends()
     return chaos
+
+
+def stop_between_transactions(process: subprocess.Popen[str], database: Path) -> None:
+    """Stop a process where it does not hold the file's lock, which a stopped process keeps and nobody can take."""
+    for _ in range(100):
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        try:
+            with closing(sqlite3.connect(database, timeout=0.05, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+                return
+        except sqlite3.OperationalError:
+            process.send_signal(signal.SIGCONT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.01)
+    raise AssertionError("the process was never seen outside a transaction")
 
 
 def stop_and_take_over(folder: Path, *, new: int, seed: int) -> Rounds:
@@ -167,8 +190,7 @@ def stop_and_take_over(folder: Path, *, new: int, seed: int) -> Rounds:
         for line in owner.stdout:
             if line.split() == ["held", str(held)]:
                 break
-        owner.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, owner.pid, os.WSTOPPED | os.WNOWAIT)
+        stop_between_transactions(owner, folder / "log.db")
         try:
             chaos.finish()
             ended = {run: len(events) for run, events in chaos.read().items()}

@@ -21,7 +21,7 @@ from quorate.agent.result import RunResult
 from quorate.agent.run import Run
 from quorate.agent.scope import Scope
 from quorate.clock import SYSTEM_CLOCK, Clock
-from quorate.errors import InvalidInput, NotFound
+from quorate.errors import InvalidInput, NotFound, QuorateError
 from quorate.events import (
     ATTEMPTS,
     ENDINGS,
@@ -299,7 +299,11 @@ class Agent(Generic[Deps, Output]):
             run.journal.write(RunResumed, number=earlier + 1)
         else:
             run.journal.write(RunStarted)
-        await run.journal.commit()
+        try:
+            await run.journal.commit()
+        except BaseException:
+            run.scope.close()
+            raise
         return run
 
     def open_recorded(
@@ -315,7 +319,11 @@ class Agent(Generic[Deps, Output]):
         options = structs.replace(options, tenant=created.tenant, principal=created.principal, session=created.session)
         limits, active_s = options.limits or created.limits, get_active_seconds(events)
         run = self._build_run(created.run, limits, deps, list(created.messages), options, live=live, active_s=active_s)
-        run.journal.load(events)
+        try:
+            run.journal.load(events)
+        except QuorateError:
+            run.scope.close()
+            raise
         for event in events:
             if isinstance(event, ModelReplied):
                 run.budget.book(event.reply)
@@ -347,17 +355,21 @@ class Agent(Generic[Deps, Output]):
         )
         compiled, model, scope = self.compiled, self.find_model(), Scope(seconds)
         journal.on_cancel = scope.stop
-        return Run(
-            compiled,
-            info,
-            model=model,
-            deps=deps,
-            messages=messages,
-            journal=journal,
-            budget=Budget(limits=limits),
-            scope=scope,
-            clock=clock,
-        )
+        try:
+            return Run(
+                compiled,
+                info,
+                model=model,
+                deps=deps,
+                messages=messages,
+                journal=journal,
+                budget=Budget(limits=limits),
+                scope=scope,
+                clock=clock,
+            )
+        except BaseException:
+            scope.close()
+            raise
 
 
 def _choose(options: RunOptions, limits: Limits | None, log: Log | None) -> RunOptions:

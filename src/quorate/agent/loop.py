@@ -135,6 +135,8 @@ async def watch_calls(run: Run, keyed: list[Keyed]) -> Steps:
     finally:
         task.cancel()
         await asyncio.wait((task,))
+        if not task.cancelled():
+            task.exception()  # whoever left has no use for it
 
 
 def read_reply(run: Run, reply: Reply) -> tuple[ToolCall, ...] | None:

@@ -42,6 +42,7 @@ R = TypeVar("R", covariant=True)
 
 MAX_ARGUMENT_BYTES = 1 << 20
 MAX_RESULT_BYTES = 1 << 20
+MAX_PARTS_BYTES = 16 << 20
 _PARTS = (Text, Image, Audio, File)
 _ANYTHING = (Any, object, None)
 _OF_ANOTHER_RUN = (Waiting, Cancelled, Incomplete, Fenced)
@@ -221,6 +222,9 @@ def encode_result(call: ToolCall, value: object, declared: object) -> ToolResult
     items: tuple[object, ...] = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     parts = tuple([item for item in items if isinstance(item, _PARTS)])
     if parts and len(parts) == len(items):
+        size = sum(len(part.text) if isinstance(part, Text) else len(part.data or b"") for part in parts)
+        if size > MAX_PARTS_BYTES:
+            return fail(call, f"its result has {size} bytes, more than {MAX_PARTS_BYTES}; ask for less")
         return ToolResult(call_id=call.id, name=call.name, content=parts)
     try:
         if declared not in _ANYTHING:

@@ -138,7 +138,7 @@ class Approved:
         """
         if not self._needed(call):
             return await self.inner.call(call, context)
-        digest = get_call_digest(context.run, context.key, call)
+        digest = get_call_digest(context.run, context.key, context.call)
         decided = context.owner.find(f"{context.key}/approval")
         if not isinstance(decided, ApprovalDecided) or decided.digest != digest:
             raise Waiting(f"Tool `{call.name}` needs a person's approval.", reason="approval", digest=digest)

@@ -360,3 +360,27 @@ def test_attempt_is_one_generator() -> None:
 
     assert inspect.isasyncgenfunction(attempt)
     assert ToolCall(id="1", name="x").arguments == "{}"
+
+
+async def test_two_approvals_of_one_call_take_one_answer() -> None:
+    """A call that is guarded twice is asked about once, also when its arguments were edited."""
+    effects, log = Effects(), MemoryLog()
+    twice = Approved(Approved(Toolbox(effects.tools())))  # type: ignore[arg-type]
+    result = await Agent("payer", model=ScriptedModel([call("pay", amount=5)]), tools=[twice]).run("x", log=log)
+    asked = next(event for event in result.events if isinstance(event, ApprovalRequested))
+    await answer(log, asked, approved=True, arguments='{"amount":4}')
+    again = Agent("payer", model=ScriptedModel(["done"]), tools=[twice])
+    assert ((await again.resume(result.run_id, log=log)).output, effects.done) == ("done", ["pay 4"])
+
+
+async def test_a_run_that_cannot_be_opened_leaves_no_timer() -> None:
+    """Instructions that fail are raised, and nothing of the run is left behind."""
+
+    def broken(deps: object) -> str:
+        raise RuntimeError("no words")
+
+    loop = asyncio.get_running_loop()
+    before = len(loop._scheduled)  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match="no words"):
+        await Agent("a", model=ScriptedModel([]), instructions=broken).run("x")
+    assert all(handle.cancelled() for handle in loop._scheduled[before:])  # type: ignore[attr-defined]

@@ -370,3 +370,15 @@ def test_plain_arguments_have_the_same_schema_as_any_other() -> None:
     expected = general["$defs"]["plain"]
     del expected["title"]
     assert plain.spec.parameters == expected
+
+
+async def test_parts_are_bounded_too() -> None:
+    """Pictures over the bound are refused, as texts are."""
+
+    @tool
+    async def film() -> Image:
+        """Give too much."""
+        return Image(data=b"x" * (17 << 20))
+
+    result = await use(film, "{}")
+    assert (result.is_error, "more than 16777216; ask for less" in str(result.content)) == (True, True)
