@@ -44,8 +44,28 @@ def issue(
             x509.SubjectAlternativeName(alternatives if names else alternatives[:0] or [x509.DNSName("x.test")]),
             critical=False,
         )
+        # From Python 3.13 on a chain is held to RFC 5280, which wants these of authorities and of what they sign.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key((by[1] if by else key).public_key()), critical=False
+        )
+        .add_extension(_build_key_usage(ca=ca), critical=True)
     )
     return builder.sign(by[1] if by else key, hashes.SHA256()), key
+
+
+def _build_key_usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def pem(*certificates: x509.Certificate) -> bytes:

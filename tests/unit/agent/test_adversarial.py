@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -1264,6 +1265,29 @@ async def test_resources_that_fail_to_close_in_a_recovery_can_still_be_stopped()
 
 
 # --- Many and large.
+
+
+async def test_a_stopped_run_is_let_go_of() -> None:
+    """What a stopped run held is free once its result is dropped: a process that stops many runs does not grow."""
+
+    @tool(effect="idempotent")
+    async def stop(context: RunContext[None]) -> str:
+        """Have the run stopped from outside while this waits."""
+        asyncio.get_running_loop().call_soon(context.cancel)
+        await asyncio.sleep(5)
+        return ""
+
+    def count() -> int:
+        gc.collect()
+        return sum(isinstance(one, Scope) for one in gc.get_objects())
+
+    agent = Agent("a", model=by_turn(call("stop"), "done"), tools=[stop])
+    assert (await agent.run("x")).status == "cancelled"
+    before = count()
+    for _ in range(20):
+        await agent.run("x")
+    assert count() - before < 5
+
 
 
 async def test_thousands_of_parallel_calls() -> None:

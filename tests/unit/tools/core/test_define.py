@@ -307,7 +307,7 @@ def test_signatures_that_cannot_be_a_schema_are_refused() -> None:
         """Take what JSON cannot hold."""
         return ""
 
-    with pytest.raises(InvalidInput, match="The arguments of tool 'foreign' cannot be JSON"):
+    with pytest.raises(InvalidInput, match=r"cannot be JSON|No JSON Schema can be made of"):
         _ = foreign.spec
 
     @tool
