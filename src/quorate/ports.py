@@ -77,7 +77,7 @@ class RunInfo(Struct, frozen=True, kw_only=True, gc=False):
     """How many agents stand above this one."""
 
 
-class RunContext(Struct, Generic[Deps], frozen=True, kw_only=True, gc=False):
+class RunContext(Struct, Generic[Deps], frozen=True, kw_only=True):
     """What a tool may know and do while it works; injected where a first parameter is annotated with it."""
 
     info: RunInfo

@@ -1289,7 +1289,6 @@ async def test_a_stopped_run_is_let_go_of() -> None:
     assert count() - before < 5
 
 
-
 async def test_thousands_of_parallel_calls() -> None:
     """Three thousand calls in one turn are made, recorded in order of their results, and resumed."""
     turn = [ToolCall(id=f"c{place}", name="look", arguments=f'{{"name":"n{place}"}}') for place in range(3000)]
