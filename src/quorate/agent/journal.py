@@ -54,7 +54,7 @@ class Journal:
         self.listeners = listeners
         self.live = live
         """Whether somebody reads `fresh`."""
-        self.fresh: list[AnyEvent | Delta] = []
+        self.fresh: list[AnyEvent | Delta] | None = [] if live else None
         self.events: list[AnyEvent] = []
         """Everything recorded, in order."""
         self.position = 0
@@ -62,7 +62,7 @@ class Journal:
         self._log = log
         self._now = clock.now
         self._seq = 0
-        self._known: dict[str, AnyEvent] = {}
+        self._known: dict[str, AnyEvent] | None = None
         self._pending: list[AnyEvent] = []
         self._busy = False
         self._changed: asyncio.Event | None = None
@@ -79,7 +79,7 @@ class Journal:
             if event.seq != place or event.run != self.run:
                 raise CorruptState(f"run {self.run!r} has event {event.seq} at place {place}; the run is parked.")
             if event.key:
-                self._known[event.key] = event
+                self._remember(event)
             if isinstance(event, CancelRequested) and not isinstance(events[-1], ENDINGS):
                 self._cancel(event)
         self.events = list(events)
@@ -87,7 +87,12 @@ class Journal:
 
     def find(self, key: str) -> AnyEvent | None:
         """Find the last thing recorded for a step by an earlier attempt, or an answer that came meanwhile."""
-        return self._known.get(key)
+        return self._known.get(key) if self._known is not None else None
+
+    def _remember(self, event: AnyEvent) -> None:
+        if self._known is None:
+            self._known = {}  # most runs are never resumed: a thousand at once do without
+        self._known[event.key] = event
 
     def write(self, kind: Callable[..., AnyEvent], key: str = "", **facts: object) -> None:
         """Note an event; `commit` records it."""
@@ -137,7 +142,7 @@ class Journal:
     def _publish(self, batch: Sequence[AnyEvent]) -> None:
         self.position += len(batch)
         self.events += batch
-        if self.live:
+        if self.fresh is not None:
             self.fresh += batch
         for listener in self.listeners:
             for event in batch:
@@ -160,7 +165,7 @@ class Journal:
             ):
                 self._pending.pop(0)
             elif isinstance(event, CONTROLS):
-                self._known[event.key] = event
+                self._remember(event)
                 if isinstance(event, CancelRequested):
                     self._cancel(event)
             else:
@@ -175,7 +180,7 @@ class Journal:
 
     def emit(self, item: Delta) -> None:
         """Show something that is not recorded; dropped when nobody watches, or watches too slowly."""
-        if self.live and len(self.fresh) < MAX_FRESH:
+        if self.fresh is not None and len(self.fresh) < MAX_FRESH:
             self.fresh.append(item)
             self.wake()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct, field, structs
+from msgspec import Struct, structs
 
 from quorate.errors import Incomplete, InvalidInput
 from quorate.messages import Reply, ToolCall, Usage
@@ -31,7 +31,9 @@ class Counter(Struct, kw_only=True):
     limits: Limits
     budget: Budget
     tool_calls: int = 0
-    same_calls: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    first_call: tuple[str, str] | None = None
+    same_calls: dict[tuple[str, str], int] | None = None
+    """How often each call was made; a run that makes only one does without, as a thousand at once feel it."""
 
     def check_turn(self, turn: int, profile: ModelProfile) -> None:
         """Refuse a turn that would pass a limit.
@@ -68,6 +70,11 @@ class Counter(Struct, kw_only=True):
             raise Incomplete(f"The agent made {self.limits.tool_calls} tool calls.", limit="tool_calls")
         for call in calls:
             same = (call.name, call.arguments)
+            if self.first_call is None:
+                self.first_call = same
+                continue
+            if self.same_calls is None:
+                self.same_calls = {self.first_call: 1}
             times = self.same_calls[same] = self.same_calls.get(same, 0) + 1
             if times > self.limits.repeated_calls:
                 raise Incomplete(
