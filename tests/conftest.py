@@ -22,7 +22,31 @@ settings.register_profile("soak", parent=settings.get_profile("quorate"), max_ex
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quorate"))
 
 UNIT = Path(__file__).parent / "unit"
+NEED_EXTRAS = (
+    "acceptance",
+    "docs",
+    "integration/host/test_measurements.py",
+    "integration/models/test_provider.py",
+    "integration/net",
+    "integration/test_playbook_agents.py",
+    "unit/agent/test_output.py",
+    "unit/catalog",
+    "unit/cli",
+    "unit/language/test_conditions.py",
+    "unit/models/playbook",
+    "unit/tools/core/test_define.py",
+    "unit/tools/infra/test_certificates.py",
+)
+"""What is left out of a run with `WITHOUT_EXTRAS=1`, which shows that the rest needs the required packages alone."""
 PRIVATE_SETTINGS = ("QUORATE_", "OPENAI_", "ANTHROPIC_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out what needs an extra, in the one run that has none."""
+    if "WITHOUT_EXTRAS" not in os.environ:
+        return None
+    place = collection_path.relative_to(UNIT.parent).as_posix()
+    return True if place.startswith(NEED_EXTRAS) else None
 
 
 def is_local(address: object) -> bool:
