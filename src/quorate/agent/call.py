@@ -19,7 +19,7 @@ from quorate.events import (
 )
 from quorate.messages import Message, ToolCall, ToolResult
 from quorate.ports import RunContext
-from quorate.tools.define import fail
+from quorate.tools.define import CRASHED, fail
 from quorate.tools.toolsets import get_call_digest
 
 Keyed = tuple[str, ToolCall]
@@ -122,7 +122,7 @@ async def _record_error(run: Run, key: str, call: ToolCall, error: Exception) ->
     """Record that a call failed for a reason that is not the model's, unless it is the record that failed."""
     if run.journal.broken is not None:
         return run.journal.broken
-    code = error.code if isinstance(error, QuorateError) else "tool_crashed"
+    code = error.code if isinstance(error, QuorateError) else CRASHED
     if isinstance(error, QuorateError):
         error.context = {**error.context, "tool": call.name, "key": key}
     run.journal.write(ToolFailed, key, result=fail(call, describe_error(error), code))
