@@ -23,6 +23,7 @@ QuorateError                 code                    retryable
 ├── Cancelled                cancelled               no    a person or program asked to stop
 ├── Waiting                  waiting                 no    a run rests until somebody answers
 ├── CorruptState             corrupt_state           no    a stored row does not verify; the run is parked
+├── Incompatible             incompatible            no    a record needs a tool or a type this version has not
 ├── Nondeterministic         nondeterministic        no    a strict replay missed a recorded step
 └── ToolError                tool_error              no    raised inside a tool: the model may mend it
 ```
@@ -229,6 +230,12 @@ class CorruptState(QuorateError):
     """A stored row does not verify, so the run is parked and nothing is guessed."""
 
     code = "corrupt_state"
+
+
+class Incompatible(QuorateError):
+    """A run was begun by another version of its agent, and this one cannot go on with it; the run is parked."""
+
+    code = "incompatible"
 
 
 class Nondeterministic(QuorateError):

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from quorate.messages import Message, Reply, ToolCall, ToolResult, Usage
 from quorate.specs import Limits
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 class Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True, gc=False):
@@ -46,19 +46,32 @@ class RunCreated(Event, frozen=True, tag="run.created", gc=False):
     idempotency_key: str | None = None
     labels: dict[str, str] = {}
     """Facts for people and filters, such as why this agent was picked."""
+    previous: str = ""
+    """The run whose conversation this one goes on with; `messages` are then only what is new."""
+    previous_seq: int = 0
+    """Up to which event of it; 0 for all of them."""
+    request: str = ""
+    """SHA-256 over what was asked for, where an idempotency key was given: the same key with another is a conflict."""
 
 
 class RunStarted(Event, frozen=True, tag="run.started", gc=False):
     """The first attempt began."""
 
+    owner: str = ""
+    """Whose lease covers it; empty where nobody takes over what is left behind."""
+
 
 class RunWaiting(Event, frozen=True, tag="run.waiting", gc=False):
     """The attempt ended; the run rests until the named steps are answered."""
 
-    reason: Literal["approval", "input", "timer", "interrupted"]
-    """`interrupted` means that whoever drove it left: it can be resumed at any time."""
+    reason: Literal["approval", "input", "timer", "interrupted", "parked"]
+    """`interrupted`: whoever drove it left, and it can be resumed at any time; `parked`: a person must look at it."""
     keys: tuple[str, ...] = ()
     """The keys under which the answers are awaited."""
+    wakes: float | None = None
+    """Wall time from which on it may go on without an answer: a timer is due, or a question has expired."""
+    note: str = ""
+    """Why it was parked."""
     usage: Usage = Usage()
     cost_usd: float | None = 0.0
 
@@ -68,6 +81,8 @@ class RunResumed(Event, frozen=True, tag="run.resumed", gc=False):
 
     number: int = 2
     """Which attempt this is."""
+    owner: str = ""
+    """Whose lease covers it; empty where nobody takes over what is left behind."""
 
 
 class RunCompleted(Event, frozen=True, tag="run.completed", gc=False):
@@ -120,6 +135,8 @@ class ModelRequested(Event, frozen=True, tag="model.requested", gc=False):
     model: str
     messages: int = 0
     """How many messages the conversation has."""
+    digest: str = ""
+    """What changes when the instructions, tools, settings or messages it is asked with do; a replay compares it."""
 
 
 class ModelReplied(Event, frozen=True, tag="model.replied", gc=False):
@@ -174,6 +191,11 @@ class ApprovalRequested(Event, frozen=True, tag="approval.requested", gc=False):
     """SHA-256 over the run, the tool and its exact arguments: what the answer is bound to."""
     reason: str = ""
     expires: float | None = None
+    """Wall time from which on no answer counts."""
+    editable: tuple[str, ...] = ()
+    """Which arguments the answer may change."""
+    by_other: bool = False
+    """Whether whoever asked for the run may not answer."""
 
 
 class ApprovalDecided(Event, frozen=True, tag="approval.decided", gc=False):
@@ -185,6 +207,31 @@ class ApprovalDecided(Event, frozen=True, tag="approval.decided", gc=False):
     reason: str = ""
     arguments: str | None = None
     """The arguments to use instead, where the approver edited them."""
+    covers: str = ""
+    """SHA-256 over the exact call that may be made, where the arguments were edited."""
+
+
+class InputRequested(Event, frozen=True, tag="input.requested", gc=False):
+    """A person is asked for something that only they can tell."""
+
+    question: str
+    choices: tuple[str, ...] = ()
+    """What may be answered; anything when empty."""
+    expires: float | None = None
+
+
+class InputGiven(Event, frozen=True, tag="input.given", gc=False):
+    """A control event: a person told it."""
+
+    text: str
+    by: str
+
+
+class TimerSet(Event, frozen=True, tag="timer.set", gc=False):
+    """A step waits until a time has come."""
+
+    due: float
+    """Wall time."""
 
 
 class HandoffRequested(Event, frozen=True, tag="handoff.requested", gc=False):
@@ -314,6 +361,9 @@ AnyEvent = (
     | ToolUnknown
     | ApprovalRequested
     | ApprovalDecided
+    | InputRequested
+    | InputGiven
+    | TimerSet
     | HandoffRequested
     | HandoffDone
     | StateChanged
@@ -340,8 +390,11 @@ ENDINGS = (RunCompleted, RunFailed, RunCancelled, RunIncomplete)
 ATTEMPTS = (RunStarted, RunResumed)
 """Events that begin an attempt and fence every older one."""
 
-CONTROLS = (CancelRequested, ApprovalDecided)
+CONTROLS = (CancelRequested, ApprovalDecided, InputGiven)
 """Events that anyone with the right may append while another owns the run."""
+
+NOTICES = (RunCreated, RunWaiting, *ENDINGS, *CONTROLS)
+"""Events that others want to hear of at once: what an outbox carries."""
 
 Status = Literal["queued", "running", "waiting", "completed", "failed", "cancelled", "incomplete"]
 
@@ -388,6 +441,16 @@ class RunSummary(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
     """The first 200 characters of the task."""
     usage: Usage = Usage()
     cost_usd: float | None = 0.0
+    owner: str = ""
+    """Whose lease covers the attempt under way."""
+    attempts: int = 0
+    """How many attempts began."""
+    crashes: int = 0
+    """How many attempts in a row ended without saying so."""
+    wakes: float | None = None
+    """Wall time from which on it may go on without an answer, while it waits."""
+    principal: str = "local"
+    """Who asked for it."""
 
 
 def summarize(summary: RunSummary | None, events: Sequence[AnyEvent]) -> RunSummary | None:
@@ -403,16 +466,29 @@ def summarize(summary: RunSummary | None, events: Sequence[AnyEvent]) -> RunSumm
                 events=event.seq,
                 tenant=event.tenant,
                 session=event.session,
+                principal=event.principal,
                 task=event.messages[-1].text[:200] if event.messages else "",
             )
         elif summary is not None:
-            ended = isinstance(event, (*ENDINGS, RunWaiting))
-            summary = structs.replace(
-                summary,
-                status=get_status(event) or summary.status,
-                updated=event.time,
-                events=event.seq,
-                usage=event.usage if ended else summary.usage,
-                cost_usd=event.cost_usd if ended else summary.cost_usd,
-            )
+            summary = _advance(summary, event)
     return summary
+
+
+def _advance(summary: RunSummary, event: AnyEvent) -> RunSummary:
+    status = get_status(event)
+    if status is None:
+        # An answer brings a resting run back to those that somebody should work on.
+        woken = summary.status == "waiting" and isinstance(event, CONTROLS)
+        return structs.replace(
+            summary, status="queued" if woken else summary.status, updated=event.time, events=event.seq
+        )
+    facts: dict[str, object] = {}
+    if isinstance(event, ATTEMPTS):
+        # An owner that goes on with its own run did not die of it: its store was away.
+        is_crash = summary.status == "running" and not (event.owner and event.owner == summary.owner)
+        crashes = summary.crashes + is_crash
+        facts = {"owner": event.owner, "attempts": summary.attempts + 1, "crashes": crashes}
+    elif isinstance(event, (*ENDINGS, RunWaiting)):
+        wakes = event.wakes if isinstance(event, RunWaiting) else None
+        facts = {"usage": event.usage, "cost_usd": event.cost_usd, "owner": "", "crashes": 0, "wakes": wakes}
+    return structs.replace(summary, status=status, updated=event.time, events=event.seq, **facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -194,3 +195,19 @@ Delta = TextDelta | ThinkingDelta | ToolCallDelta | Progress
 
 StreamItem = TextDelta | ThinkingDelta | ToolCallDelta | ReplyDone
 """What a model's stream gives."""
+
+
+def build_keys(turn: str, calls: Sequence[ToolCall]) -> list[str]:
+    """Give each call of a turn its key: what it is, by the provider's id, told apart where a provider repeats one."""
+    seen: set[str] = set()
+    keys: list[str] = []
+    for call in calls:
+        # A `/` would make the id a path, such as a delegate's.
+        name = bare = call.id.replace("/", "|") or "-"
+        times = 1
+        while name in seen:
+            times += 1
+            name = f"{bare}#{times}"
+        seen.add(name)
+        keys.append(f"{turn}/tool/{name}")
+    return keys

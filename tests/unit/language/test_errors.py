@@ -33,6 +33,7 @@ EXPECTED = {
     "Cancelled": ("cancelled", False),
     "Waiting": ("waiting", False),
     "CorruptState": ("corrupt_state", False),
+    "Incompatible": ("incompatible", False),
     "Nondeterministic": ("nondeterministic", False),
     "ToolError": ("tool_error", False),
 }

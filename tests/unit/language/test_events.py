@@ -149,7 +149,7 @@ def test_a_summary_begins_with_the_run() -> None:
     assert e.summarize(None, []) is None
     assert e.summarize(None, [created(tenant="acme", session="s1"), started]) == e.RunSummary(
         run="run-1", agent="net", status="running", created=10.0, updated=11.0, events=2, tenant="acme",
-        session="s1", task="why?",
+        session="s1", task="why?", attempts=1,
     )  # fmt: skip
 
 
@@ -182,6 +182,37 @@ def test_events_bring_about_a_status(event: e.AnyEvent, status: e.Status) -> Non
     summary = e.summarize(None, [created(), event])
     assert summary is not None
     assert (summary.status, summary.events, summary.updated) == (status, 2, 11.0)
+
+
+def test_a_summary_knows_who_works_on_a_run_and_how_often_it_broke_off() -> None:
+    """Attempts that end without saying so are counted in a row; an end or a rest begins anew."""
+    facts = {"run": "run-1", "time": 1.0}
+    events: list[e.AnyEvent] = [
+        created(principal="ada"),
+        e.RunStarted(seq=2, owner="w1", **facts),
+        e.RunResumed(seq=3, owner="w2", **facts),
+        e.RunResumed(seq=4, owner="w3", **facts),
+    ]
+    summary = e.summarize(None, events)
+    assert summary is not None
+    assert (summary.owner, summary.attempts, summary.crashes, summary.principal) == ("w3", 3, 2, "ada")
+    rests = e.RunWaiting(seq=5, reason="timer", wakes=60.0, **facts)
+    summary = e.summarize(summary, [rests])
+    assert summary is not None
+    assert (summary.status, summary.owner, summary.crashes, summary.wakes) == ("waiting", "", 0, 60.0)
+
+
+def test_an_answer_brings_a_resting_run_back_to_the_queue() -> None:
+    """A control event on a run that waits makes it one that somebody should work on; on one at work it does not."""
+    rests = [created(), e.RunWaiting(run="run-1", seq=2, time=2.0, reason="input", keys=("k",))]
+    answer = e.InputGiven(run="run-1", seq=3, time=3.0, key="k", text="yes", by="ada")
+    woken, busy = (
+        e.summarize(None, [*rests, answer]),
+        e.summarize(None, [created(), e.RunStarted(run="run-1", seq=2, time=2.0), answer]),
+    )
+    assert woken is not None
+    assert busy is not None
+    assert (woken.status, busy.status) == ("queued", "running")
 
 
 def test_an_end_brings_usage_and_cost() -> None:
