@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
+from tests.databases import database
+from tests.postgres import postgres_dsn, postgres_server, postgres_spares
+
+__all__ = ["database", "postgres_dsn", "postgres_server", "postgres_spares"]
 
 settings.register_profile(
     "quorate",
@@ -24,10 +28,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quorate"))
 UNIT = Path(__file__).parent / "unit"
 NEED_EXTRAS = (
     "acceptance",
+    "contract/test_postgres",
     "docs",
     "integration/host/test_measurements.py",
+    "integration/fleet",
     "integration/models/test_provider.py",
     "integration/net",
+    "integration/replay",
+    "integration/runtime",
+    "integration/state/artifacts",
+    "integration/state/backup",
+    "integration/state/scopes",
+    "integration/state/sessions",
+    "integration/state/test_postgres",
+    "integration/state/test_s3",
     "integration/test_playbook_agents.py",
     "unit/agent/test_output.py",
     "unit/catalog",

@@ -1,4 +1,4 @@
-"""Does every log keep the contract of the port?"""
+"""Does every log that is opened by itself keep the contract of the port?"""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path

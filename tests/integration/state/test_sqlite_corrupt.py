@@ -1,7 +1,7 @@
 """Is a damaged row found, named and kept apart from everything else?"""
 
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -10,9 +10,12 @@ import pytest
 from quorate.clock import SYSTEM_CLOCK
 from quorate.errors import CorruptState
 from quorate.events import get_kind
-from quorate.state.backends._sqlite_commit import Append, Committer
+from quorate.ports import Store
+from quorate.state.backends._sqlite_append import Append
+from quorate.state.backends._sqlite_blobs import PIECE_BYTES
+from quorate.state.backends._sqlite_commit import Committer
 from quorate.state.backends._sqlite_file import open_connection
-from quorate.state.backends.sqlite import SqliteLog, open_sqlite_log
+from quorate.state.backends.sqlite import SqliteLog, open_sqlite_log, open_sqlite_store
 from quorate.testing.contracts import build_opening, build_step
 
 
@@ -109,6 +112,24 @@ async def test_a_damaged_line_about_a_run_is_named(path: Path, log: SqliteLog) -
         await log.list_runs()
 
 
+async def test_a_run_whose_line_is_damaged_is_parked_alone(path: Path) -> None:
+    """It cannot go on and nobody finds it to work on; others can and are, and it can be deleted."""
+    async with open_sqlite_store(path) as store:
+        for run in ("run-1", "run-2"):
+            await store.log.append(run, build_opening(run)[:1], expected=0)
+    alter(path, "UPDATE runs SET usage = 'dreaming' WHERE run = 'run-1'")
+    async with open_sqlite_store(path) as store:
+        for seq in (2, 3):
+            with pytest.raises(CorruptState, match=r"line of run 'run-1'.*does not verify"):
+                await store.log.append("run-1", [build_step("run-1", 2)], expected=1)
+            await store.log.append("run-2", [build_step("run-2", seq)], expected=seq - 1)
+        lease = await store.leases.beat("w1", ttl_s=60)
+        assert [summary.run for summary in await store.leases.find_work(lease, ttl_s=60)] == ["run-2"]
+        assert await store.log.read("run-1") == build_opening("run-1")[:1]
+        assert await store.log.delete("run-1")
+        assert [summary.run for summary in await store.log.list_runs()] == ["run-2"]
+
+
 async def read_all(log: SqliteLog) -> None:
     for number in range(50):
         await log.read(f"run-{number}")
@@ -135,3 +156,71 @@ async def test_columns_repeat_what_the_body_says(path: Path, log: SqliteLog) -> 
         query = "SELECT seq, key, kind, attempt, time FROM events WHERE run = 'run-1' ORDER BY seq"
         rows = connection.execute(query).fetchall()
     assert rows == [(e.seq, e.key, get_kind(e), e.attempt, e.time) for e in events]
+
+
+# Values and blobs
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncGenerator[Store]:
+    """A store with three values, and two blobs of three pieces."""
+    async with open_sqlite_store(path) as store:
+        for key in ("key-1", "key-2", "key-3"):
+            await store.values.put(key, f"the value of {key}".encode())
+        for name in ("blob-1", "blob-2"):
+            await store.blobs.put(name, give(name.encode() * (PIECE_BYTES // 2)))
+        yield store
+
+
+async def give(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def load(store: Store, name: str) -> bytes:
+    return b"".join([piece async for piece in store.blobs.get(name)])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entries SET value = replace(value, 'value', 'VALUE') WHERE key = 'key-2'",
+        "UPDATE entries SET value = X'' WHERE key = 'key-2'",
+        "UPDATE entries SET value = 'text' WHERE key = 'key-2'",
+        "UPDATE entries SET value = 7 WHERE key = 'key-2'",
+        "UPDATE entries SET checksum = 0 WHERE key = 'key-2'",
+        """UPDATE entries SET (value, checksum) = (SELECT value, checksum FROM entries WHERE key = 'key-1')
+        WHERE key = 'key-2'""",
+    ],
+)
+async def test_a_damaged_value_is_named_and_harms_nothing_else(path: Path, store: Store, statement: str) -> None:
+    """It is not got and not scanned; others are, and it can be replaced or deleted."""
+    alter(path, statement)
+    for work in (store.values.get("key-2"), store.values.scan("key-")):
+        with pytest.raises(CorruptState, match=r"value of key 'key-2' has another checksum.*restore it from a backup"):
+            await work
+    assert [entry.key for entry in await store.values.scan("key-", after="key-2")] == ["key-3"]
+    await store.values.put("key-2", b"new")
+    assert [entry.value for entry in await store.values.scan("key-2")] == [b"new"]
+
+
+DAMAGED_BLOBS = {
+    "UPDATE blob_pieces SET body = replace(body, 'blob-1', 'BLOB-1') WHERE version = 1 AND number = 1": "piece 1 of",
+    "UPDATE blob_pieces SET body = 7 WHERE version = 1 AND number = 2": "piece 2 of",
+    "DELETE FROM blob_pieces WHERE version = 1 AND number = 0": "piece 0 of .* is missing",
+    "DELETE FROM blob_pieces WHERE version = 1 AND number = 2": "piece 2 of .* is missing",
+    "UPDATE blobs SET size = size + 1 WHERE name = 'blob-1'": "it has .* bytes, and .* were written",
+    "UPDATE blobs SET pieces = pieces - 1 WHERE name = 'blob-1'": "it has .* bytes, and .* were written",
+}
+
+
+@pytest.mark.parametrize("statement", DAMAGED_BLOBS)
+async def test_a_damaged_blob_is_named_and_harms_nothing_else(path: Path, store: Store, statement: str) -> None:
+    """The error says which piece; others are read, and it can be replaced or deleted."""
+    alter(path, statement)
+    with pytest.raises(CorruptState, match=rf"blob 'blob-1' does not verify: {DAMAGED_BLOBS[statement]}"):
+        await load(store, "blob-1")
+    assert await load(store, "blob-2") == b"blob-2" * (PIECE_BYTES // 2)
+    assert [info.name for info in await store.blobs.list_blobs()] == ["blob-1", "blob-2"]
+    await store.blobs.put("blob-1", give(b"new"))
+    assert await load(store, "blob-1") == b"new"
+    assert await store.blobs.delete("blob-1")

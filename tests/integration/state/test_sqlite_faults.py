@@ -74,7 +74,7 @@ async def test_the_time_of_a_migration_is_the_clocks(path: Path) -> None:
     async with open_sqlite_log(path, clock=ManualClock(123.5)):
         pass
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT number, name, applied FROM migrations").fetchall() == [(1, "log", 123.5)]
+        assert connection.execute("SELECT DISTINCT applied FROM migrations").fetchall() == [(123.5,)]
 
 
 # What cannot be opened

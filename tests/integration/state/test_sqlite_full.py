@@ -2,7 +2,7 @@
 
 import resource
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -10,9 +10,11 @@ import pytest
 
 from quorate.clock import SYSTEM_CLOCK
 from quorate.errors import StorageFull
-from quorate.state.backends._sqlite_commit import Append, Committer
+from quorate.ports import Store
+from quorate.state.backends._sqlite_append import Append
+from quorate.state.backends._sqlite_commit import Committer
 from quorate.state.backends._sqlite_file import open_connection
-from quorate.state.backends.sqlite import SqliteLog, open_sqlite_log
+from quorate.state.backends.sqlite import SqliteLog, open_sqlite_log, open_sqlite_store
 from quorate.testing.contracts import build_opening, build_step
 
 
@@ -123,3 +125,44 @@ async def test_a_page_limit_rolls_the_whole_batch_back(tmp_path: Path) -> None:
     async with open_sqlite_log(path) as log:
         assert await log.read("run-1") == build_opening("run-1")
         assert await log.read("run-2") == []
+
+
+async def give(size: int) -> AsyncIterator[bytes]:
+    """Give as many bytes, in pieces."""
+    for begin in range(0, size, 50_000):
+        yield b"x" * min(50_000, size - begin)
+
+
+async def fill_values(store: Store) -> tuple[list[str], StorageFull]:
+    """Put values until there is no room; return the keys that were acknowledged, and the refusal."""
+    keys: list[str] = []
+    for number in range(1000):
+        try:
+            await store.values.put(f"key-{number:03}", b"x" * 50_000, ttl_s=3600)
+        except StorageFull as error:
+            return keys, error
+        keys.append(f"key-{number:03}")
+    raise AssertionError("the disk never was full")
+
+
+@pytest.mark.parametrize("full", [size_limit, small_disk])
+async def test_values_and_blobs_survive_a_full_disk(
+    tmp_path: Path, full: Callable[[Path], AbstractContextManager[tuple[Path, Callable[[], object]]]]
+) -> None:
+    """What was acknowledged is there; a blob that had no room left nothing; reads and then writes go on."""
+    with full(tmp_path) as (folder, free):
+        async with open_sqlite_store(folder / "quorate.db") as store:
+            await store.blobs.put("before", give(60_000))
+            with pytest.raises(StorageFull, match=r"cannot grow.*free some space and try again"):
+                await store.blobs.put("blob", give(8 << 20))
+            keys, error = await fill_values(store)
+            assert "Nothing was written" in error.message
+            assert [entry.key for entry in await store.values.scan("", limit=1000)] == keys
+            assert [(info.name, info.size) for info in await store.blobs.list_blobs()] == [("before", 60_000)]
+            assert len(b"".join([piece async for piece in store.blobs.get("before")])) == 60_000
+            free()
+            await store.values.put("after", b"x" * 50_000)
+            assert await store.blobs.put("blob", give(300_000)) == 300_000
+        async with open_sqlite_store(folder / "quorate.db") as store:
+            assert [entry.key for entry in await store.values.scan("", limit=1000)] == ["after", *keys]
+            assert [info.name for info in await store.blobs.list_blobs()] == ["before", "blob"]

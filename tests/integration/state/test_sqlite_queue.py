@@ -11,9 +11,8 @@ import pytest
 
 from quorate.errors import Conflict, InvalidInput, TooLarge, Unavailable
 from quorate.events import BudgetReserved, RunCompleted, RunCreated
-from quorate.state.backends._sqlite_commit import MAX_BODY_BYTES
+from quorate.state.backends._rows import MAX_BODY_BYTES
 from quorate.state.backends.sqlite import SqliteLog, open_sqlite_log
-from quorate.state.sql import load_queries
 from quorate.testing.contracts import build_opening, build_step
 
 
@@ -216,17 +215,3 @@ async def test_a_conflict_says_where_the_run_is(log: SqliteLog) -> None:
     with pytest.raises(Conflict) as caught:
         await log.append("run-1", build_opening("run-1"), expected=0)
     assert caught.value.context == {"run": "run-1", "last": 2}
-
-
-async def test_every_question_is_answered_by_an_index(path: Path) -> None:
-    """No reading statement scans a table or sorts."""
-    async with open_sqlite_log(path):
-        pass
-    values = {"before": "z", "limit": 1, "status": "running", "agent": "net"}
-    with closing(sqlite3.connect(path)) as connection:
-        for name, query in load_queries().items():
-            if not query.startswith("SELECT"):
-                continue
-            bound = values if ":" in query else ("run-1",) * query.count("?")
-            plan = [row[-1] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", bound)]
-            assert all(("SEARCH" in step and "INDEX" in step) or "PRIMARY KEY" in step for step in plan), (name, plan)

@@ -1,4 +1,4 @@
-"""How do appends that wait at the same time become one durable transaction, and each its own outcome?"""
+"""How do writes that wait at the same time become one durable transaction, and each its own outcome?"""
 
 from __future__ import annotations
 
@@ -7,138 +7,174 @@ import sqlite3
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from zlib import crc32
+from typing import Generic, Protocol, TypeVar
 
-import msgspec
-from msgspec import structs
+from msgspec import Struct, structs
 
-from quorate.codec.json import decode_event, encode, encode_text
-from quorate.errors import Conflict, CorruptState, InvalidInput, QuorateError, TooLarge, Unavailable
-from quorate.events import SCHEMA_VERSION, AnyEvent, RunSummary, get_kind, summarize
-from quorate.state.backends._lane import Job, Work
+from quorate.codec.json import encode_text
+from quorate.errors import CorruptState, InvalidInput, QuorateError, Unavailable
+from quorate.events import NOTICES, RunSummary, get_kind, summarize
+from quorate.state.backends._checks import build_run_conflict
+from quorate.state.backends._lane import Job, Settling, Work
+from quorate.state.backends._sqlite_append import Append, EventRow
 from quorate.state.backends._sqlite_file import get_number, map_error, roll_back
-from quorate.state.backends._sqlite_read import RunRow, build_summary
-from quorate.state.sql import load_queries
+from quorate.state.backends._sqlite_read import RunRow, build_summary, load_statements
 
-MAX_BODY_BYTES = 64 << 20
-"""The most bytes one event may have; what is larger belongs into an artifact."""
+T = TypeVar("T")
 
 _MAX_KNOWN = 8192
 
-EventRow = tuple[str, int, str, str, str, str, float, int, bytes]
-"""A row of `events`, in the order of its columns."""
-
-State = tuple[int, RunSummary | None]
-"""A run's last `seq`, and the one line about it."""
+Write = Callable[[sqlite3.Connection, Mapping[str, str]], T]
+"""Changes something by the named statements; it refuses before it changes anything, or not at all."""
 
 
-class Append(Job[None]):
-    """Events of one run on their way to the disk, encoded already, and known to be readable again."""
+class State(Struct, frozen=True, gc=False):
+    """A run's last `seq`, and the one line about it."""
 
-    __slots__ = ("events", "expected", "rows", "run")
+    last: int = 0
+    summary: RunSummary | None = None
 
-    def __init__(self, run: str, events: Sequence[AnyEvent], *, expected: int) -> None:
-        self.run = run
-        self.expected = expected
-        self.events: list[AnyEvent] = []
-        self.rows: list[EventRow] = []
-        size = 0
-        for seq, given in enumerate(events, expected + 1):
-            event, body = _encode(run, seq, given)
-            kind = get_kind(event)
-            size += len(body)
-            self.events.append(event)
-            self.rows.append((run, seq, event.key, kind, SCHEMA_VERSION, event.attempt, event.time, crc32(body), body))
+
+_NEW = State()
+
+
+class Step(Struct, gc=False):
+    """From where to where a batch moves a run."""
+
+    begin: State
+    end: State
+    size: int = 0
+
+
+class Change(Job[T], Generic[T]):
+    """A change of something else than the log's end."""
+
+    __slots__ = ("_write", "run")
+
+    def __init__(self, write: Write[T], *, size: int = 0, run: str | None = None) -> None:
         super().__init__(size=size)
+        self._write = write
+        self.run = run
+        """The run that is no longer what it was, if any."""
+
+    def apply(self, connection: sqlite3.Connection, statements: Mapping[str, str]) -> None:
+        """Make the change, or keep the refusal; what SQLite raises is left to the batch."""
+        try:
+            self.finish(self._write(connection, statements))
+        except QuorateError as error:
+            self.fail(error)
 
 
-def _encode(run: str, seq: int, event: AnyEvent) -> tuple[AnyEvent, bytes]:
-    """Return an event's bytes, and the event as it will be read: what cannot be read must not be recorded."""
-    kind = get_kind(event)
-    if event.run != run or event.seq != seq:
-        raise InvalidInput(
-            f"event {kind!r} bears run {event.run!r} seq {event.seq}, but is appended as run {run!r} seq {seq}."
-        )
-    try:
-        body = encode(event)
-        # JSON has no NaN and no lone surrogates, and a struct may be built with fields of wrong types.
-        readable = decode_event(body)
-    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError, CorruptState) as error:
-        raise InvalidInput(
-            f"event {kind!r} of run {run!r} with key {event.key!r} cannot be written as JSON: {error}.", run=run
-        ) from error
-    if len(body) > MAX_BODY_BYTES:
-        raise TooLarge(
-            f"event {kind!r} of run {run!r} has {len(body)} bytes; at most {MAX_BODY_BYTES} are kept. "
-            "Save it as an artifact and record the handle.",
-            run=run,
-        )
-    return readable, body
+class Changing(Settling, Protocol):
+    """A `Change`, whatever it answers."""
+
+    run: str | None
+
+    def apply(self, connection: sqlite3.Connection, statements: Mapping[str, str]) -> None:
+        """Make the change, or keep the refusal."""
+        ...
+
+    def fail(self, error: QuorateError) -> None:
+        """Give the error instead of an answer."""
+        ...
+
+
+Writing = Append | Changing
+"""What the writer's thread is asked for."""
 
 
 @contextmanager
 def open_writer(
-    path: Path, connect: Callable[[], AbstractContextManager[sqlite3.Connection]]
-) -> Generator[Work[Append]]:
+    path: Path, connect: Callable[[], AbstractContextManager[sqlite3.Connection]], *, outbox: bool = False
+) -> Generator[Work[Writing]]:
     """Open the one connection that writes, and give what commits a batch with it."""
     with connect() as connection:
-        yield Committer(connection, path).commit
+        yield Committer(connection, path, outbox=outbox).commit
 
 
 class Committer:
     """Writes batches; owned by the writer's thread."""
 
-    __slots__ = ("_connection", "_file", "_known", "_path", "_queries", "_version")
+    __slots__ = ("_connection", "_file", "_known", "_outbox", "_path", "_statements", "_version")
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, *, outbox: bool = False) -> None:
         self._connection = connection
         self._path = path
-        self._queries: Mapping[str, str] = load_queries()
+        self._outbox = outbox
+        self._statements = load_statements()
         self._file = _find_file(path)
         self._version = -1
         self._known: dict[str, State] = {}
 
-    def commit(self, jobs: Sequence[Append]) -> None:
-        """Write what is in order in one transaction; a conflict fails its own append alone."""
+    def commit(self, jobs: Sequence[Writing]) -> None:
+        """Write what is in order in one transaction; a refusal fails its own job alone."""
+        if self._file != _find_file(self._path):
+            # What is written into a file without a name is gone when it is closed.
+            for job in jobs:
+                job.fail(self._build_moved())
+            return
         try:
-            errors = self._write(jobs)
-        except sqlite3.Error as error:
+            self._write(jobs)
+        except (sqlite3.Error, OverflowError, UnicodeError) as error:
             self._known.clear()
             roll_back(self._connection)
-            if len(jobs) > 1 and _is_of_one_run(error):
+            if len(jobs) > 1 and _is_of_one_job(error):
                 for job in jobs:
                     self.commit([job])
                 return
-            errors = [map_error(error, self._path) for _ in jobs]
-        for job, refusal in zip(jobs, errors, strict=True):
-            if refusal is None:
-                job.finish(None)
-            else:
-                job.fail(refusal)
+            for job in jobs:
+                job.fail(_map_error(error, self._path))
 
-    def _write(self, jobs: Sequence[Append]) -> list[QuorateError | None]:
-        if self._file != _find_file(self._path):
-            # What is written into a file without a name is gone when it is closed.
-            return [self._build_moved() for _ in jobs]
+    def _write(self, jobs: Sequence[Writing]) -> None:
+        """Do everything; answers that were given before a fault are given anew by whoever catches it."""
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         self._forget_if_others_wrote()
-        states: dict[str, State] = {}
-        rows: list[EventRow] = []
-        errors: list[QuorateError | None] = []
+        appends: list[Append] = []
+        changes: list[Changing] = []
         for job in jobs:
-            last, summary = states.get(job.run) or self._find_state(job.run)
-            if last != job.expected:
-                errors.append(_build_conflict(job, last))
-                continue
-            states[job.run] = (last + len(job.rows), summarize(summary, job.events))
-            rows += job.rows
-            errors.append(None)
-        self._connection.executemany(self._queries["insert_event"], rows)
-        self._save_runs(states)
+            if isinstance(job, Append):
+                appends.append(job)
+            else:
+                changes.append(job)
+        steps = self._append(appends) if appends else {}
+        for change in changes:
+            change.apply(self._connection, self._statements)
         execute("COMMIT")
-        self._remember(states)
-        return errors
+        self._remember(steps)
+        for change in changes:
+            if change.run is not None:
+                self._known.pop(change.run, None)
+
+    def _append(self, jobs: Sequence[Append]) -> dict[str, Step]:
+        steps: dict[str, Step] = {}
+        taken: list[Append] = []
+        rows: list[EventRow] = []
+        for job in jobs:
+            step = steps.get(job.run)
+            try:
+                state = self._find_state(job.run) if step is None else step.end
+            except CorruptState as error:
+                job.fail(error)
+                continue
+            if state.last != job.expected:
+                job.fail(build_run_conflict(job.run, state.last, job.expected))
+                continue
+            job.finish(None)
+            if not job.rows:
+                continue
+            end = State(state.last + len(job.rows), summarize(state.summary, job.events))
+            if step is None:
+                steps[job.run] = Step(state, end, job.size)
+            else:
+                step.end, step.size = end, step.size + job.size
+            rows += job.rows
+            taken.append(job)
+        self._connection.executemany(self._statements["insert_event"], rows)
+        self._save_runs(steps)
+        if self._outbox:
+            self._connection.executemany(self._statements["insert_notice"], _build_notices(taken, steps))
+        return steps
 
     def _forget_if_others_wrote(self) -> None:
         version = get_number(self._connection, "PRAGMA data_version")
@@ -149,27 +185,26 @@ class Committer:
     def _find_state(self, run: str) -> State:
         state = self._known.get(run)
         if state is None:
-            row: RunRow | None = self._connection.execute(self._queries["get_run"], (run,)).fetchone()
-            state = (row[1], build_summary(row)) if row else (0, None)
+            row: RunRow | None = self._connection.execute(self._statements["get_run"], (run,)).fetchone()
+            state = State(row[1], build_summary(row)) if row else _NEW
         return state
 
-    def _save_runs(self, states: Mapping[str, State]) -> None:
-        saved: list[tuple[object, ...]] = []
-        advanced: list[tuple[str, float | None, int]] = []
-        for run, (last, summary) in states.items():
-            known = self._known.get(run, (0, None))[1]
-            if known is not None and summary is not None and _is_same_but_later(known, summary):
-                advanced.append((run, summary.updated, last))
-            elif last:
-                saved.append(_build_run_row(run, last, summary))
-        self._connection.executemany(self._queries["save_run"], saved)
-        self._connection.executemany(self._queries["advance_run"], advanced)
+    def _save_runs(self, steps: Mapping[str, Step]) -> None:
+        rows: dict[str, list[tuple[object, ...]]] = {
+            "save_run": [], "change_run": [], "advance_run": [], "advance_run_to_a_minute": [],
+        }  # fmt: skip
+        for run, step in steps.items():
+            name, row = _build_run_row(run, step)
+            rows[name].append(row)
+        for name, given in rows.items():
+            if given:
+                self._connection.executemany(self._statements[name], given)
 
-    def _remember(self, states: Mapping[str, State]) -> None:
+    def _remember(self, steps: Mapping[str, Step]) -> None:
         known = self._known
-        for run in states:
+        for run, step in steps.items():
             known.pop(run, None)
-        known.update(states)
+            known[run] = step.end
         while len(known) > _MAX_KNOWN:
             del known[next(iter(known))]
 
@@ -189,30 +224,55 @@ def _find_file(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _is_of_one_run(error: sqlite3.Error) -> bool:
-    """Whether one run's rows are to blame, so that the rest of its batch deserves another try."""
-    return isinstance(error, sqlite3.IntegrityError) or (
+def _map_error(error: sqlite3.Error | OverflowError | UnicodeError, path: Path) -> QuorateError:
+    if isinstance(error, sqlite3.Error):
+        return map_error(error, path)
+    mapped = InvalidInput(f"that cannot be kept in {str(path)!r}: {error}.", path=str(path))
+    mapped.__cause__ = error
+    return mapped
+
+
+def _is_of_one_job(error: Exception) -> bool:
+    """Whether one job's rows are to blame, so that the rest of its batch deserves another try."""
+    return isinstance(error, (sqlite3.IntegrityError, OverflowError, UnicodeError)) or (
         getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_TOOBIG)
     )
 
 
-def _is_same_but_later(known: RunSummary, summary: RunSummary) -> bool:
-    """Whether only position and time moved on, so that no index needs to be touched."""
-    return summary == structs.replace(known, updated=summary.updated, events=summary.events)
+def _build_notices(jobs: Sequence[Append], steps: Mapping[str, Step]) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    for job in jobs:
+        for event in job.events:
+            if isinstance(event, NOTICES):
+                summary = steps[job.run].end.summary
+                rows.append((job.run, event.seq, get_kind(event), summary.tenant if summary is not None else ""))
+    return rows
 
 
-def _build_conflict(job: Append, last: int) -> Conflict:
-    return Conflict(
-        f"run {job.run!r} has {last} events, not {job.expected}: somebody else wrote first.",
-        run=job.run,
-        last=last,
-    )
+def _build_run_row(run: str, step: Step) -> tuple[str, tuple[object, ...]]:
+    """Build the line about a run, and say by which statement it is saved: no index is touched without need."""
+    begin, end, last = step.begin.summary, step.end.summary, step.end.last
+    if end is None:
+        return "save_run", (run, last, *[None] * 9, "", 0, 0, None, "local", None, step.size)
+    updated, minute = end.updated, end.updated // 60
+    if begin is None or _has_begun_again(begin, end):
+        facts = (
+            end.status, end.agent, end.created, updated, end.tenant, end.session, end.task, encode_text(end.usage),
+            end.cost_usd, end.owner, end.attempts, end.crashes, end.wakes, end.principal, minute, step.size,
+        )  # fmt: skip
+        return "save_run", (run, last, *facts)
+    if end != structs.replace(begin, updated=updated, events=end.events):
+        facts = (
+            minute, end.status, encode_text(end.usage), end.cost_usd, end.owner, end.attempts, end.crashes, end.wakes,
+        )  # fmt: skip
+        return "change_run", (run, last, updated, step.size, *facts)
+    if begin.updated // 60 != minute:
+        return "advance_run_to_a_minute", (run, last, updated, step.size, minute)
+    return "advance_run", (run, last, updated, step.size)
 
 
-def _build_run_row(run: str, last: int, summary: RunSummary | None) -> tuple[object, ...]:
-    if summary is None:
-        return (run, last, *[None] * 9)
-    return (
-        run, last, summary.status, summary.agent, summary.created, summary.updated, summary.tenant,
-        summary.session, summary.task, encode_text(summary.usage), summary.cost_usd,
+def _has_begun_again(begin: RunSummary, end: RunSummary) -> bool:
+    """Whether another `run.created` came, which is strange, and yet what the log says."""
+    return (begin.created, begin.agent, begin.tenant, begin.session, begin.task, begin.principal) != (
+        end.created, end.agent, end.tenant, end.session, end.task, end.principal,
     )  # fmt: skip

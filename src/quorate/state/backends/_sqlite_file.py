@@ -99,7 +99,8 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     text = os.fspath(path)
     if not text or "\0" in text or text == ":memory:":
         raise InvalidInput(
-            f"{text!r} is not the path of a file; name one such as `quorate.db`, or use `MemoryLog` to keep nothing."
+            f"{text!r} is not the path of a file; name one such as `quorate.db`, or use `open_memory_store` "
+            "to keep nothing."
         )
     return Path(text).absolute()
 
@@ -124,8 +125,16 @@ def make_file(path: Path) -> None:
 
 
 @contextmanager
-def open_connection(path: Path, *, clock: Clock, busy_timeout_s: float) -> Generator[sqlite3.Connection]:
+def open_connection(
+    path: Path, *, clock: Clock, busy_timeout_s: float, migrations: tuple[Migration, ...] | None = None
+) -> Generator[sqlite3.Connection]:
     """Open a database of ours, made and migrated where needed, for the thread that calls.
+
+    Args:
+        path: The file.
+        clock: Where the times of migrations come from.
+        busy_timeout_s: How long to wait for another process that holds the file.
+        migrations: What is known of its schema; all there are unless an older version is to be played.
 
     Raises:
         InvalidInput: The path cannot be a database of ours, or a newer version of Quorate wrote it.
@@ -140,7 +149,7 @@ def open_connection(path: Path, *, clock: Clock, busy_timeout_s: float) -> Gener
         raise map_error(error, path) from error
     try:
         try:
-            _prepare(connection, path, clock=clock, busy_timeout_s=busy_timeout_s)
+            _prepare(connection, path, migrations or load_migrations(), clock=clock, busy_timeout_s=busy_timeout_s)
         except sqlite3.Error as error:
             raise map_error(error, path) from error
         yield connection
@@ -148,8 +157,14 @@ def open_connection(path: Path, *, clock: Clock, busy_timeout_s: float) -> Gener
         connection.close()
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, *, clock: Clock, busy_timeout_s: float) -> None:
-    migrations = load_migrations()
+def _prepare(
+    connection: sqlite3.Connection,
+    path: Path,
+    migrations: tuple[Migration, ...],
+    *,
+    clock: Clock,
+    busy_timeout_s: float,
+) -> None:
     _check_owner(connection, path, newest=migrations[-1].number)
     _set_wal(connection, path, busy_timeout_s=busy_timeout_s)
     # FULL: a commit is on the disk before it is acknowledged; `fullfsync` makes that true on macOS too.

@@ -1,6 +1,7 @@
 """Which statements do the stores speak, and how did their tables come about?
 
-Queries are named blocks in `queries.sql`; migrations are numbered files in `migrations/`, forward only.
+Each dialect has a folder: queries are named blocks in `queries.sql`, migrations are numbered files in `migrations/`,
+forward only.
 A migration says `-- deploy: pre` (older versions go on working beside it) or `-- deploy: post` (they are refused).
 """
 
@@ -10,8 +11,12 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
+from typing import Literal
 
 from msgspec import Struct
+
+Dialect = Literal["sqlite", "postgres"]
+"""Which database a statement is for."""
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _DEPLOY = re.compile(r"^-- deploy: (pre|post)$", re.MULTILINE)
@@ -27,15 +32,20 @@ class Migration(Struct, frozen=True, kw_only=True):
     """Whether versions that do not know it must no longer write here (`deploy: post`)."""
 
 
-def load_queries() -> Mapping[str, str]:
-    """Load the named statements of `queries.sql`."""
-    _, *blocks = _NAME.split(files(__name__).joinpath("queries.sql").read_text(encoding="utf-8"))
-    return {name: text.strip() for name, text in zip(blocks[::2], blocks[1::2], strict=True)}
+def load_queries(dialect: Dialect = "sqlite") -> Mapping[str, str]:
+    """Load the named statements of a dialect's `queries.sql`."""
+    _, *blocks = _NAME.split(files(__name__).joinpath(dialect, "queries.sql").read_text(encoding="utf-8"))
+    return {name: _strip(text) for name, text in zip(blocks[::2], blocks[1::2], strict=True)}
 
 
-def load_migrations() -> tuple[Migration, ...]:
-    """Load the migrations in the order of their numbers, which have no gap."""
-    found = sorted(files(__name__).joinpath("migrations").iterdir(), key=lambda entry: entry.name)
+def _strip(text: str) -> str:
+    """Leave out comments, so that blocks can be put into each other."""
+    return "\n".join(line for line in text.splitlines() if line.strip() and not line.startswith("--"))
+
+
+def load_migrations(dialect: Dialect = "sqlite") -> tuple[Migration, ...]:
+    """Load the migrations of a dialect in the order of their numbers, which have no gap."""
+    found = sorted(files(__name__).joinpath(dialect, "migrations").iterdir(), key=lambda entry: entry.name)
     migrations = tuple(
         _build_migration(entry.name, entry.read_text(encoding="utf-8"))
         for entry in found

@@ -1,70 +1,38 @@
-"""What must every backend of a port do, whoever wrote it?
-
-A contract is a class of test methods that take the backend as a fixture; a subclass in a test suite provides it:
-
-```python
-class TestMyLog(LogContract):
-    @pytest.fixture
-    async def log(self):
-        async with open_my_log() as log:
-            yield log
-```
-
-The methods are plain `async def` tests and need nothing but a runner that awaits them, such as pytest-asyncio.
-"""
+"""What must every log do?"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from itertools import combinations
+
+from msgspec import structs
 
 from quorate.errors import Conflict, QuorateError
 from quorate.events import (
     AnyEvent,
     RunCompleted,
     RunCreated,
+    RunResumed,
     RunStarted,
     RunSummary,
     RunWaiting,
-    ToolFinished,
+    summarize,
 )
 from quorate.ids import new_id
-from quorate.messages import ToolResult, Usage, build_user_message
+from quorate.messages import Usage
 from quorate.ports import Log
+from quorate.testing.contracts.building import build_opening, build_step, build_steps, expect
+from quorate.testing.contracts.listing import (
+    ORDERS,
+    build_answer,
+    build_names,
+    fill_run,
+    list_by_page,
+    list_names,
+    sort_summaries,
+)
 from quorate.testing.samples import build_every_event
-
-
-def build_opening(run: str, *, agent: str = "net", task: str = "why?", attempt: str = "a1") -> list[AnyEvent]:
-    """Build the first two events of a run: accepted and started."""
-    return [
-        RunCreated(run=run, seq=1, time=10.0, agent=agent, messages=(build_user_message(task),), session="s1"),
-        RunStarted(run=run, seq=2, time=11.0, attempt=attempt),
-    ]
-
-
-def build_step(run: str, seq: int, *, content: str = "ok", attempt: str = "a1") -> AnyEvent:
-    """Build the event of a tool call that gave `content`."""
-    result = ToolResult(call_id=f"call-{seq}", name="ping", content=content)
-    return ToolFinished(run=run, seq=seq, time=11.0 + seq, key=f"{seq}/tool/call-{seq}", attempt=attempt, result=result)
-
-
-def build_steps(run: str, first: int, count: int) -> list[AnyEvent]:
-    """Build `count` steps that follow each other, the first numbered `first`."""
-    return [build_step(run, seq) for seq in range(first, first + count)]
-
-
-@contextmanager
-def expect(kind: type[QuorateError], *words: str) -> Generator[None]:
-    """Expect an error of a kind whose message holds some words."""
-    caught: QuorateError | None = None
-    try:
-        yield
-    except kind as error:
-        caught = error
-    assert caught is not None, f"`{kind.__name__}` was not raised"
-    missing = [word for word in words if word not in caught.message]
-    assert not missing, f"{caught.message!r} does not say {missing}"
 
 
 class LogContract:
@@ -254,6 +222,133 @@ class LogContract:
         assert names(await log.list_runs(status="running", before="run-08", limit=2)) == ["06", "04"]
         assert await log.list_runs(agent="nobody") == []
         assert await log.list_runs(status="failed") == []
+
+    async def test_several_logs_are_read_at_once(self, log: Log) -> None:
+        """Whole ones, by run; unknown ones are left out, and asking twice is asking once."""
+        written = {
+            run: [*build_opening(run), *build_steps(run, 3, number)] for number, run in enumerate(build_names(150))
+        }
+        for run, events in written.items():
+            await log.append(run, events, expected=0)
+        assert await log.read_many([]) == {}
+        assert await log.read_many(["run-none"]) == {}
+        some = [*list(written)[::7], "run-none", "run-003", "run-003"]
+        assert await log.read_many(some) == {run: written[run] for run in some if run in written}
+        assert await log.read_many(list(written)) == written
+
+    async def test_a_summary_is_the_fold_of_its_log(self, log: Log) -> None:
+        """After every kind of event, owner, attempts, crashes, wakes and principal included."""
+        written = build_every_event("run-1")
+        strange = RunCreated(run="run-1", seq=0, time=1.0, agent="other", messages=(), tenant="other", principal="eve")
+        more = [*written[1:4], strange, *written[1:3]]
+        moments = [*written, *(structs.replace(one, seq=seq) for seq, one in enumerate(more, len(written) + 1))]
+        for number, event in enumerate(moments, 1):
+            await log.append("run-1", [event], expected=number - 1)
+            assert await log.list_runs() == [summarize(None, moments[:number])]
+
+    async def test_a_summary_tells_of_attempts(self, log: Log) -> None:
+        """Who works on a run, how often it began, and how often in a row an attempt ended without saying so."""
+        created = RunCreated(run="run-1", seq=1, time=1.0, agent="net", messages=(), principal="ada", tenant="acme")
+        moments: Sequence[tuple[AnyEvent, tuple[object, ...]]] = (
+            (created, ("queued", "", 0, 0, None)),
+            (RunStarted(run="run-1", seq=2, time=2.0, attempt="a1", owner="w1"), ("running", "w1", 1, 0, None)),
+            (RunResumed(run="run-1", seq=3, time=3.0, attempt="a2", owner="w2"), ("running", "w2", 2, 1, None)),
+            (RunResumed(run="run-1", seq=4, time=4.0, attempt="a3", owner="w3"), ("running", "w3", 3, 2, None)),
+            (RunWaiting(run="run-1", seq=5, time=5.0, reason="timer", wakes=60.5), ("waiting", "", 3, 0, 60.5)),
+            (build_answer("run-1", 6), ("queued", "", 3, 0, 60.5)),
+            (RunResumed(run="run-1", seq=7, time=7.0, attempt="a4"), ("running", "", 4, 0, 60.5)),
+            (RunCompleted(run="run-1", seq=8, time=8.0, output="ok"), ("completed", "", 4, 0, None)),
+        )
+        for event, told in moments:
+            await log.append("run-1", [event], expected=event.seq - 1)
+            (one,) = await log.list_runs(tenant="acme")
+            assert (one.status, one.owner, one.attempts, one.crashes, one.wakes) == told
+            assert (one.principal, one.tenant, one.events) == ("ada", "acme", event.seq)
+
+    async def test_runs_are_listed_by_all_filters_orders_and_pages(self, log: Log) -> None:
+        """Any filters together, in any order, page by page: what a list of all of them would give."""
+        for run in build_names(48):
+            await fill_run(log, run)
+        everything = await log.list_runs(limit=1000)
+        assert len(everything) == 48
+        values = {"status": "completed", "agent": "net", "session": "s1", "tenant": "acme"}
+        for count in range(len(values) + 1):
+            for names in combinations(values, count):
+                filters = {name: values[name] for name in names}
+                matching = [one for one in everything if all(getattr(one, n) == v for n, v in filters.items())]
+                assert matching
+                for order in ORDERS:
+                    wanted = sort_summaries(matching, order)
+                    assert await list_by_page(log, filters, order=order, limit=5) == wanted, (filters, order)
+
+    async def test_runs_that_changed_last_come_first(self, log: Log) -> None:
+        """A step moves a run to the front, and runs of one moment follow each other by id."""
+        for run in ("run-1", "run-2", "run-3"):
+            await log.append(run, build_opening(run), expected=0)
+        assert await list_names(log, order="updated") == ["run-3", "run-2", "run-1"]
+        await log.append("run-2", build_steps("run-2", 3, 1), expected=2)
+        assert await list_names(log, order="updated") == ["run-2", "run-3", "run-1"]
+        step = structs.replace(build_step("run-1", 3), time=100_000.0)
+        await log.append("run-1", [step], expected=2)
+        assert await list_names(log, order="updated") == ["run-1", "run-2", "run-3"]
+        assert await list_names(log, order="updated", before="run-1") == ["run-2", "run-3"]
+        assert await list_names(log, order="newest") == ["run-3", "run-2", "run-1"]
+        assert await list_names(log, order="oldest") == ["run-1", "run-2", "run-3"]
+
+    async def test_a_page_behind_a_run_that_is_gone(self, log: Log) -> None:
+        """By birth it begins where it would have been; by change nobody knows where that was."""
+        for run in ("run-1", "run-2", "run-3"):
+            await log.append(run, build_opening(run), expected=0)
+        await log.delete("run-2")
+        assert await list_names(log, order="newest", before="run-2") == ["run-1"]
+        assert await list_names(log, order="oldest", before="run-2") == ["run-3"]
+        with expect(Conflict, "run-2", "gone"):
+            await log.list_runs(order="updated", before="run-2")
+
+    async def test_a_deleted_run_is_forgotten(self, log: Log) -> None:
+        """Nothing of it is read or listed, other runs are unharmed, and it says whether there was one."""
+        await log.append("run-1", [*build_opening("run-1"), *build_steps("run-1", 3, 5)], expected=0)
+        await log.append("run-2", build_opening("run-2"), expected=0)
+        assert await log.delete("run-1")
+        assert not await log.delete("run-1")
+        assert await log.read("run-1") == []
+        assert await log.read_many(["run-1", "run-2"]) == {"run-2": build_opening("run-2")}
+        assert await log.last("run-1") == 0
+        assert await list_names(log) == ["run-2"]
+        assert await list_names(log, status="running") == ["run-2"]
+
+    async def test_a_writer_of_a_deleted_run_is_told(self, log: Log) -> None:
+        """Later appends conflict at 0, so that an attempt under way stops; the id can begin anew."""
+        await log.append("run-1", build_opening("run-1"), expected=0)
+        await log.delete("run-1")
+        with expect(Conflict, "run-1", "0", "2"):
+            await log.append("run-1", build_steps("run-1", 3, 1), expected=2)
+        again = build_opening("run-1", task="again")
+        await log.append("run-1", again, expected=0)
+        assert await log.read("run-1") == again
+        (summary,) = await log.list_runs()
+        assert (summary.task, summary.events, summary.attempts) == ("again", 2, 1)
+
+    async def test_appends_and_a_deletion_at_once(self, log: Log) -> None:
+        """Whatever comes first, what is there afterwards is whole."""
+        for run in build_names(30):
+            await log.append(run, build_opening(run), expected=0)
+
+        async def write(run: str) -> None:
+            for seq in range(3, 8):
+                try:
+                    await log.append(run, [build_step(run, seq)], expected=seq - 1)
+                except Conflict:
+                    return
+
+        async with asyncio.TaskGroup() as group:
+            for run in build_names(30):
+                group.create_task(write(run))
+                group.create_task(log.delete(run))
+        for run in build_names(30):
+            assert await log.read(run) == []
+            await log.append(run, build_opening(run), expected=0)
+            assert await log.read(run) == build_opening(run)
 
 
 async def _append_at_once(log: Log, targets: Sequence[tuple[str, int]]) -> list[QuorateError | None]:
