@@ -1,0 +1,117 @@
+"""How does a run wait for a store that is away, instead of failing?"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from quorate.clock import Clock
+from quorate.errors import Conflict, Unavailable
+from quorate.events import AnyEvent, RunSummary, Status
+from quorate.ports import Log, RunOrder
+
+T = TypeVar("T")
+
+FIRST_S = 0.1
+LONGEST_S = 2.0
+
+
+class PatientLog:
+    """A log that is asked again while it cannot be reached, with growing and spread waits.
+
+    An append whose connection was lost may have been committed: when the next try conflicts, its own rows are looked
+    for before the conflict is believed.
+    """
+
+    def __init__(
+        self,
+        inner: Log,
+        *,
+        clock: Clock,
+        max_wait_s: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.inner = inner
+        self.max_wait_s = max_wait_s
+        """After how many seconds without an answer the store counts as gone."""
+        self._clock = clock
+        self._sleep = sleep
+
+    async def append(self, run: str, events: Sequence[AnyEvent], *, expected: int) -> None:
+        """Add events; see `quorate.ports.Log`."""
+        asked_before = False
+
+        async def write() -> None:
+            nonlocal asked_before
+            try:
+                await self.inner.append(run, events, expected=expected)
+            except Unavailable:
+                asked_before = True
+                raise
+            except Conflict:
+                if not asked_before or not events:
+                    raise
+                if await self.inner.read(run, after=expected, limit=len(events)) != list(events):
+                    raise
+
+        await self._insist(write)
+
+    async def read(self, run: str, *, after: int = 0, limit: int | None = None) -> list[AnyEvent]:
+        """Return events after a position; see `quorate.ports.Log`."""
+        return await self._insist(lambda: self.inner.read(run, after=after, limit=limit))
+
+    async def read_many(self, runs: Sequence[str]) -> dict[str, list[AnyEvent]]:
+        """Return the whole logs of several runs; see `quorate.ports.Log`."""
+        return await self._insist(lambda: self.inner.read_many(runs))
+
+    async def last(self, run: str) -> int:
+        """Return the last position; see `quorate.ports.Log`."""
+        return await self._insist(lambda: self.inner.last(run))
+
+    async def list_runs(
+        self,
+        *,
+        status: Status | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        tenant: str | None = None,
+        order: RunOrder = "newest",
+        before: str | None = None,
+        limit: int = 50,
+    ) -> list[RunSummary]:
+        """List runs, once: whoever looks at a list can look again; see `quorate.ports.Log`."""
+        return await self.inner.list_runs(
+            status=status, agent=agent, session=session, tenant=tenant, order=order, before=before, limit=limit
+        )
+
+    async def delete(self, run: str) -> bool:
+        """Forget a run, once; see `quorate.ports.Log`."""
+        return await self.inner.delete(run)
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        return await insist(ask, clock=self._clock, max_wait_s=self.max_wait_s, sleep=self._sleep)
+
+
+async def insist(
+    ask: Callable[[], Awaitable[T]],
+    *,
+    clock: Clock,
+    max_wait_s: float,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> T:
+    """Ask again while nothing answers, with growing and spread waits.
+
+    Raises:
+        Unavailable: There was no answer in time.
+    """
+    began, wait_s = clock.monotonic(), FIRST_S
+    while True:
+        try:
+            return await ask()
+        except Unavailable:
+            if clock.monotonic() - began + wait_s > max_wait_s:
+                raise
+        await sleep(wait_s * random.uniform(0.5, 1.0))
+        wait_s = min(LONGEST_S, 2 * wait_s)
