@@ -10,18 +10,17 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, cast
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from quorate.agent.attempt import attempt, get_active_seconds
 from quorate.agent.compile import Compiled
 from quorate.agent.delegate import AgentTool
-from quorate.agent.journal import Journal, Listener
+from quorate.agent.journal import Journal
 from quorate.agent.limits import Budget
 from quorate.agent.result import RunResult
-from quorate.agent.run import Run
+from quorate.agent.run import DEFAULTS, Run, RunOptions
 from quorate.agent.scope import Scope
-from quorate.clock import SYSTEM_CLOCK, Clock
-from quorate.errors import InvalidInput, NotFound, QuorateError
+from quorate.errors import Fenced, Incompatible, InvalidInput, NotFound, QuorateError
 from quorate.events import (
     ATTEMPTS,
     ENDINGS,
@@ -35,7 +34,7 @@ from quorate.events import (
 )
 from quorate.ids import check_id, new_id
 from quorate.messages import AnyPart, Delta, Message, build_user_message
-from quorate.ports import Log, Model, RunInfo
+from quorate.ports import Log, Model, RunInfo, Sharing
 from quorate.specs import Limits, ModelSettings
 
 if TYPE_CHECKING:
@@ -50,26 +49,6 @@ else:
     Output = TypeVar("Output")
 
 Task = str | Message | tuple[AnyPart, ...]
-
-
-class RunOptions(Struct, frozen=True, kw_only=True):
-    """What a run may be told beside its task; every field has a sensible default."""
-
-    log: Log | None = None
-    """Where to record it durably; without one the record lasts as long as the result."""
-    limits: Limits | None = None
-    """Instead of the agent's own."""
-    session: str | None = None
-    tenant: str = "default"
-    principal: str = "local"
-    run_id: str | None = None
-    labels: dict[str, str] = {}
-    listeners: tuple[Listener, ...] = ()
-    """Called with every event once it is recorded."""
-    clock: Clock = SYSTEM_CLOCK
-
-
-DEFAULTS = RunOptions()
 
 
 class Agent(Generic[Deps, Output]):
@@ -224,13 +203,23 @@ class Agent(Generic[Deps, Output]):
         """
         run = await self.open_resumed(run_id, deps=deps, options=_choose(options, None, log))
         if not isinstance(run.journal.events[-1], ENDINGS):
+            try:
+                await run.journal.commit()
+            except BaseException:
+                run.scope.close()
+                raise
             async for _ in attempt(run):
                 pass
         return build_result(run, self.output_type)
 
-    def as_tool(self, *, name: str | None = None) -> AgentTool:
-        """Make a tool of the agent, for another agent to delegate to."""
-        return AgentTool(self, name=name)
+    def as_tool(self, *, name: str | None = None, sharing: Sharing = "inherit") -> AgentTool:
+        """Make a tool of the agent, for another agent to delegate to.
+
+        Args:
+            name: What the tool is called; the agent's own name when not given.
+            sharing: What it sees of the run-scoped values of the agent that calls it.
+        """
+        return AgentTool(self, name=name, sharing=sharing)
 
     def find_model(self, default: Model | None = None) -> Model:
         """Find the model to use: an override, the agent's own, or `default`.
@@ -261,49 +250,70 @@ class Agent(Generic[Deps, Output]):
         history: Sequence[Message] = (),
         options: RunOptions = DEFAULTS,
         live: bool = False,
+        queued: bool = False,
     ) -> Run:
-        """Open a new run without driving it: what `run`, `run_stream` and a runtime do first."""
+        """Open a new run without driving it: what `run`, `run_stream` and a runtime do first.
+
+        A conversation that is in the log already is referred to (`options.previous`), not recorded again; a run that
+        is only to be queued begins no attempt.
+        """
         messages = (*history, build_user_message(task))
         limits, run_id = options.limits or self.limits, options.run_id or new_id("run")
         run = self._build_run(run_id, limits, deps, list(messages), options, live=live)
         run.journal.write(
             RunCreated,
             agent=self.name,
-            messages=messages,
+            messages=messages[-1:] if options.previous else messages,
             limits=limits,
             tenant=options.tenant,
             principal=options.principal,
             session=options.session,
             labels=options.labels,
+            previous=options.previous,
+            previous_seq=options.previous_seq,
+            idempotency_key=options.idempotency_key,
+            request=options.request,
         )
-        run.journal.write(RunStarted)
+        if not queued:
+            run.journal.write(RunStarted, owner=options.owner)
         return run
 
     async def open_resumed(
-        self, run_id: str, *, deps: object = None, options: RunOptions = DEFAULTS, live: bool = False
+        self,
+        run_id: str,
+        *,
+        deps: object = None,
+        options: RunOptions = DEFAULTS,
+        live: bool = False,
+        expected: int | None = None,
     ) -> Run:
-        """Open a recorded run for another attempt, fencing every older one; a run that has ended is only loaded.
+        """Open a recorded run for another attempt; a run that has ended is only loaded.
+
+        The attempt's beginning is written; the first `commit` records it, and fences every older attempt.
 
         Raises:
             NotFound: The log has no such run.
+            Fenced: The log's last `seq` is not the `expected` one: somebody else was quicker.
         """
         events = await options.log.read(run_id) if options.log is not None else []
+        if expected is not None and len(events) != expected:
+            raise Fenced(f"Run {run_id!r} has {len(events)} events, not {expected}: somebody else has it.", run=run_id)
         if not events or not isinstance(events[0], RunCreated):
             raise NotFound(f"There is no run {run_id!r}.", run=run_id)
-        run = self.open_recorded(events[0], events, deps=deps, options=options, live=live)
+        created, history = events[0], list[Message]()
+        if created.previous and options.log is not None:
+            from quorate.agent.history import load_history  # only conversations need it
+
+            history = await load_history(options.log, created)
+        run = self.open_recorded(created, events, history=history, deps=deps, options=options, live=live)
         if isinstance(events[-1], ENDINGS):
             run.scope.close()
             return run
         earlier = sum(isinstance(event, ATTEMPTS) for event in events)
         if earlier:
-            run.journal.write(RunResumed, number=earlier + 1)
+            run.journal.write(RunResumed, number=earlier + 1, owner=options.owner)
         else:
-            run.journal.write(RunStarted)
-        try:
-            await run.journal.commit()
-        except BaseException:
-            run.scope.close()
-            raise
+            run.journal.write(RunStarted, owner=options.owner)
         return run
 
     def open_recorded(
@@ -311,14 +321,16 @@ class Agent(Generic[Deps, Output]):
         created: RunCreated,
         events: Sequence[AnyEvent],
         *,
+        history: Sequence[Message] = (),
         deps: object = None,
         options: RunOptions = DEFAULTS,
         live: bool = False,
     ) -> Run:
-        """Open a run on what was recorded of it, without a new attempt."""
+        """Open a run on what was recorded of it, without a new attempt; `history` is what its `previous` stands for."""
         options = structs.replace(options, tenant=created.tenant, principal=created.principal, session=created.session)
         limits, active_s = options.limits or created.limits, get_active_seconds(events)
-        run = self._build_run(created.run, limits, deps, list(created.messages), options, live=live, active_s=active_s)
+        messages = [*history, *created.messages]
+        run = self._build_run(created.run, limits, deps, messages, options, live=live, active_s=active_s)
         try:
             run.journal.load(events)
         except QuorateError:
@@ -354,9 +366,11 @@ class Agent(Generic[Deps, Output]):
             run_id, options.log, clock=clock, attempt=new_id("try"), listeners=options.listeners, live=live
         )
         compiled, model, scope = self.compiled, self.find_model(), Scope(seconds)
+        if options.wrap is not None:
+            compiled = compiled.wrap(options.wrap)
         journal.on_cancel = scope.stop
         try:
-            return Run(
+            run = Run(
                 compiled,
                 info,
                 model=model,
@@ -370,6 +384,8 @@ class Agent(Generic[Deps, Output]):
         except BaseException:
             scope.close()
             raise
+        run.services, run.wrap = options.services, options.wrap
+        return run
 
 
 def _choose(options: RunOptions, limits: Limits | None, log: Log | None) -> RunOptions:
@@ -398,7 +414,14 @@ def build_result(run: Run, _: type[Output]) -> RunResult[Output]:
     last = run.journal.events[-1]
     value = run.value
     if value is None and isinstance(last, RunCompleted):
-        value = run.compiled.output.read(last.output)
+        try:
+            value = run.compiled.output.read(last.output)
+        except InvalidInput as error:
+            raise Incompatible(
+                f"What run {run.info.run!r} recorded as its answer does not fit the output type that agent "
+                f"{run.info.agent!r} has now: {error.message}",
+                run=run.info.run,
+            ) from error
     text = last.output if isinstance(last, RunCompleted) else last.partial if isinstance(last, RunIncomplete) else ""
     for message in () if text else reversed(run.messages):
         if message.role == "assistant":

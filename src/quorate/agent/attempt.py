@@ -6,11 +6,21 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
+from quorate.agent.held import describe_rest
 from quorate.agent.loop import Steps, steps
 from quorate.agent.run import Run
-from quorate.errors import Cancelled, DeadlineExceeded, Incomplete, QuorateError, Waiting, describe_error
+from quorate.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    Fenced,
+    Incompatible,
+    Incomplete,
+    QuorateError,
+    Waiting,
+    describe_error,
+)
 from quorate.events import (
     ATTEMPTS,
     CONTROLS,
@@ -41,7 +51,10 @@ async def attempt(run: Run) -> Steps:
                 yield item
         ending = RunCompleted, {"output": run.compiled.output.write(run.value)}
     except Waiting as held:
-        ending = RunWaiting, {"reason": "approval", "keys": held.context.get("keys", ())}
+        keys = cast("tuple[str, ...]", held.context.get("keys", ()))
+        ending = RunWaiting, describe_rest(run.journal, keys, now=run.clock.now())
+    except Incompatible as error:
+        ending = RunWaiting, {"reason": "parked", "note": error.message}
     except Cancelled as error:
         ending = RunCancelled, {"reason": error.message}
     except QuorateError as error:
@@ -55,14 +68,18 @@ async def attempt(run: Run) -> Steps:
         # Whoever leaves is not held up, by a store that is away or hangs: its log then says how it stood.
         with contextlib.suppress(QuorateError, TimeoutError):
             async with asyncio.timeout(REST_S):
-                await _end(run, RunWaiting, reason="interrupted")
+                wakes = run.clock.now() if run.handed_over else None
+                await _rest(run, reason="interrupted", wakes=wakes)
         raise
     except Exception as error:  # a model or a toolset is anybody's code: the log must tell how the run ended
         await _fail(run, "error", describe_error(error))
         raise
     finally:
         run.scope.close()
-    await _end(run, ending[0], **ending[1])
+    if ending[0] is RunWaiting:
+        await _rest(run, **ending[1])
+    else:
+        await _end(run, ending[0], **ending[1])
     if run.watched:
         for item in run.journal.take():
             yield item
@@ -71,6 +88,23 @@ async def attempt(run: Run) -> Steps:
 async def _end(run: Run, kind: Callable[..., AnyEvent], **facts: Any) -> None:
     run.journal.write(kind, usage=run.budget.usage, cost_usd=run.budget.cost_usd, **facts)
     await run.journal.commit()
+
+
+async def _rest(run: Run, **facts: Any) -> None:
+    """Record that the run rests.
+
+    What others recorded just before it came to rest wakes nobody: one that was to stop is ended, and one that was
+    answered may go on at once.
+    """
+    if not isinstance(run.scope.cause, Cancelled):
+        await _end(run, RunWaiting, **facts)
+    with contextlib.suppress(Fenced):  # somebody goes on with it already
+        now = run.clock.now()
+        again = describe_rest(run.journal, facts["keys"], now=now) if "keys" in facts else facts
+        if again.get("wakes") == now != facts.get("wakes") and not isinstance(run.scope.cause, Cancelled):
+            await _end(run, RunWaiting, **again)
+        if isinstance(run.scope.cause, Cancelled):
+            await _end(run, RunCancelled, reason=run.scope.cause.message)
 
 
 async def _fail(run: Run, code: str, message: str) -> None:

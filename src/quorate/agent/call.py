@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+from quorate.agent.held import build_question, get_exact, is_asked, judge
 from quorate.agent.run import Run
-from quorate.errors import QuorateError, Waiting, describe_error
+from quorate.errors import Incompatible, QuorateError, Waiting, describe_error
 from quorate.events import (
     AnyEvent,
     ApprovalDecided,
-    ApprovalRequested,
     ToolFailed,
     ToolFinished,
     ToolRequested,
@@ -20,25 +20,10 @@ from quorate.events import (
 from quorate.messages import Message, ToolCall, ToolResult
 from quorate.ports import RunContext
 from quorate.tools.define import CRASHED, fail
+from quorate.tools.outcomes import find_outcome
 from quorate.tools.toolsets import get_call_digest
 
 Keyed = tuple[str, ToolCall]
-
-
-def build_keys(run: Run, turn: int, calls: tuple[ToolCall, ...]) -> list[Keyed]:
-    """Give each call its key: what it is, by the provider's id, told apart where a provider repeats one."""
-    seen: set[str] = set()
-    keyed: list[Keyed] = []
-    for call in calls:
-        # A `/` would make the id a path, such as a delegate's.
-        name = bare = call.id.replace("/", "|") or "-"
-        times = 1
-        while name in seen:
-            times += 1
-            name = f"{bare}#{times}"
-        seen.add(name)
-        keyed.append((f"{run.path}{turn}/tool/{name}", call))
-    return keyed
 
 
 async def start_calls(run: Run, keyed: list[Keyed]) -> None:
@@ -50,11 +35,29 @@ async def start_calls(run: Run, keyed: list[Keyed]) -> None:
     journal, effects = run.journal, run.compiled.effects
     for key, call in keyed:
         known = journal.find(key)
-        if known is None or (isinstance(known, (ToolRequested, ToolUnknown)) and _is_approved(run, key, known)):
-            journal.write(ToolStarted, key, call=call, effect=effects.get(call.name, "idempotent"))
+        if known is not None:
+            _check_tool(run, call, known)
+        exact = call if known is None else _find_cleared(run, key, call, known)
+        if exact is not None:
+            journal.write(ToolStarted, key, call=exact, effect=effects.get(call.name, "idempotent"))
     await journal.commit()
     if run.scope.cause is not None:
         raise run.scope.cause
+
+
+def _check_tool(run: Run, call: ToolCall, known: AnyEvent) -> None:
+    """A call that another version of the agent began or held must be one that this version can make.
+
+    Raises:
+        Incompatible: There is no such tool any more.
+    """
+    if call.name not in run.compiled.effects and not isinstance(known, (ToolFinished, ToolFailed)):
+        raise Incompatible(
+            f"Run {run.info.run!r} has a call of tool {call.name!r} under way, which agent {run.info.agent!r} in this "
+            "version does not have: bring the tool back and resume the run, or cancel it.",
+            run=run.info.run,
+            tool=call.name,
+        )
 
 
 async def settle_calls(run: Run, keyed: list[Keyed]) -> None:
@@ -103,10 +106,12 @@ async def _settle(run: Run, key: str, call: ToolCall) -> ToolResult | Exception:
     known = journal.find(key)
     if isinstance(known, (ToolFinished, ToolFailed)):
         return known.result
+    context = RunContext(
+        info=run.info, deps=run.deps, key=key, call=call, clock=run.clock, owner=run, services=run.services
+    )
     try:
-        result = _settle_unknown(run, key, call, known) if known is not None else None
+        result = await _settle_known(run, context, known) if known is not None else None
         if result is None:
-            context = RunContext(info=run.info, deps=run.deps, key=key, call=call, clock=run.clock, owner=run)
             result = await toolbox.call(call, context)
         journal.write(ToolFailed if result.is_error else ToolFinished, key, result=result)
         await journal.commit()
@@ -133,45 +138,84 @@ async def _record_error(run: Run, key: str, call: ToolCall, error: Exception) ->
     return error
 
 
-def _find_answer(run: Run, key: str, known: AnyEvent) -> ApprovalDecided | None:
-    """Find the answer that was given after `known` was recorded; an older one was about something else."""
-    slot = "approval" if isinstance(known, ToolRequested) else "unknown"
-    answer = run.journal.find(f"{key}/{slot}")
-    return answer if isinstance(answer, ApprovalDecided) and answer.seq > known.seq else None
+def _find_cleared(run: Run, key: str, call: ToolCall, known: AnyEvent) -> ToolCall | None:
+    """Find the exact call that may be made now, when an earlier attempt held it; `None` when it may not."""
+    if isinstance(known, ToolRequested):
+        return judge(run.journal, key, call, now=run.clock.now()).go
+    if isinstance(known, ToolUnknown):
+        exact = get_exact(run.journal, key, call)
+        answer = _find_word(run, key, exact)
+        return exact if answer is not None and answer.approved else None
+    return None
 
 
-def _is_approved(run: Run, key: str, known: AnyEvent) -> bool:
-    answer = _find_answer(run, key, known)
-    return answer is not None and answer.approved
-
-
-def _settle_unknown(run: Run, key: str, call: ToolCall, known: AnyEvent) -> ToolResult | None:
-    """When an unsafe call began in an earlier attempt and nobody knows how it ended: ask, or do as was answered.
+async def _settle_known(run: Run, context: RunContext[object], known: AnyEvent) -> ToolResult | None:
+    """Settle a call that an earlier attempt began or held, unless it is to be made now.
 
     Raises:
-        Waiting: Nobody has answered yet.
+        Waiting: Nobody knows how it ended, and nobody has said what to do.
     """
-    began = isinstance(known, ToolStarted) and known.effect == "unsafe"
-    if not began and not isinstance(known, ToolUnknown):
+    if isinstance(known, ToolRequested):
+        verdict = judge(run.journal, context.key, context.call, now=run.clock.now())
+        return fail(context.call, verdict.refused, verdict.code) if verdict.refused else None
+    if isinstance(known, ToolUnknown) or (isinstance(known, ToolStarted) and known.effect == "unsafe"):
+        return await _settle_unknown(run, context)
+    return None
+
+
+async def _settle_unknown(run: Run, context: RunContext[object]) -> ToolResult | None:
+    """When an unsafe call began in an earlier attempt and nobody knows how it ended: look, ask, or do as was answered.
+
+    Raises:
+        Waiting: Neither the tool's own check nor a person has told.
+    """
+    key, exact = context.key, get_exact(run.journal, context.key, context.call)
+    answer = _find_word(run, key, exact)
+    if answer is not None and answer.approved:
         return None
-    answer = _find_answer(run, key, known)
-    if answer is None:
+    if answer is not None:
+        reason = f"it may have taken effect; {answer.by} decided not to repeat it: {answer.reason}"
+        return fail(exact, reason, "unknown")
+    found = await find_outcome(run.compiled.toolbox, exact, context)
+    if isinstance(found, ToolResult):
+        return found
+    if found is None:
         raise Waiting(
-            f"Tool `{call.name}` was under way when an earlier attempt ended; nobody knows whether it took effect.",
+            f"Tool `{exact.name}` was under way when an earlier attempt ended; nobody knows whether it took effect.",
             slot="unknown",
-            digest=get_call_digest(run.info.run, key, call),
-            ask=began,
+            digest=get_call_digest(run.info.run, key, exact),
         )
-    if answer.approved:
+    run.journal.write(ToolStarted, key, call=exact, effect="unsafe")
+    await run.journal.commit()
+    return None
+
+
+def _find_word(run: Run, key: str, exact: ToolCall) -> ApprovalDecided | None:
+    """Find what a person said about a call of unknown outcome, after it was last begun."""
+    known, answer = run.journal.find(key), run.journal.find(f"{key}/unknown")
+    if known is None or answer is None or answer.seq < known.seq:
         return None
-    return fail(call, f"it may have taken effect; {answer.by} decided not to repeat it: {answer.reason}", "unknown")
+    digest = get_call_digest(run.info.run, key, exact)
+    return answer if isinstance(answer, ApprovalDecided) and answer.digest == digest else None
 
 
 async def _hold(run: Run, key: str, call: ToolCall, held: Waiting) -> None:
-    """Record that a call waits for a person, bound to its exact arguments; a delegate has recorded its own."""
-    digest, slot = held.context.get("digest"), str(held.context.get("slot", "approval"))
-    if digest is None or held.context.get("ask") is False or isinstance(run.journal.find(key), ToolRequested):
+    """Record that a call waits, and for what; a delegate has recorded its own."""
+    journal, slot = run.journal, str(held.context.get("slot", "approval"))
+    exact = get_exact(journal, key, call) if slot == "unknown" else call
+    question = build_question(held, exact)
+    if question is None:
         return
-    run.journal.write(ToolUnknown if slot == "unknown" else ToolRequested, key, call=call)
-    run.journal.write(ApprovalRequested, f"{key}/{slot}", call=call, digest=str(digest), reason=held.message)
-    await run.journal.commit()
+    kind, facts = question
+    known, asked = journal.find(key), is_asked(journal, f"{key}/{slot}", facts)
+    if (
+        asked
+        and known is not None
+        and _find_cleared(run, key, call, known) is None
+        and not isinstance(known, ToolStarted)
+    ):
+        return
+    journal.write(ToolUnknown if slot == "unknown" else ToolRequested, key, call=exact)
+    if not asked:
+        journal.write(kind, f"{key}/{slot}", **facts)
+    await journal.commit()

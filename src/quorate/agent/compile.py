@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
@@ -11,6 +12,9 @@ from quorate.ports import Toolset
 from quorate.specs import FINAL_TOOL, ModelSettings
 from quorate.tools.define import Tool
 from quorate.tools.toolsets import Toolbox
+
+Wrap = Callable[[Toolset], Toolset]
+"""Puts something around a toolset that changes how its calls are made, not which there are."""
 
 
 class AsTool(Protocol):
@@ -24,7 +28,9 @@ class AsTool(Protocol):
 class Compiled:
     """An agent's tools, schemas and instructions, ready to use."""
 
-    __slots__ = ("_instructions", "effects", "name", "output", "settings", "specs", "specs_with_output", "toolbox")
+    __slots__ = (
+        "_instructions", "effects", "name", "output", "printed", "settings", "specs", "specs_with_output", "toolbox",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -49,6 +55,14 @@ class Compiled:
                     f"Agent {name!r} has a tool named {FINAL_TOOL!r}, which is how it answers: rename it."
                 )
         self._instructions = instructions
+        self.printed: tuple[str, Mode, str] | None = None
+        """The digest of what models are asked in every run, for the instructions and mode it was worked out for."""
+
+    def wrap(self, wrap: Wrap) -> Compiled:
+        """Return the same with something around its tools."""
+        wrapped = copy.copy(self)
+        wrapped.toolbox = wrap(self.toolbox)
+        return wrapped
 
     def build_instructions(self, deps: object, mode: Mode) -> str:
         """Build what the model is told about its work."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import Protocol, get_args
 
 import msgspec
 from msgspec import Struct, structs
@@ -18,20 +18,22 @@ from quorate.errors import (
     Cancelled,
     CorruptState,
     Fenced,
+    Incompatible,
     InvalidInput,
     Nondeterministic,
     QuorateError,
     StorageFull,
     Unavailable,
+    UnknownName,
     Waiting,
 )
 from quorate.events import StepFinished, StepStarted
 from quorate.messages import Progress, TextDelta, ThinkingDelta, ToolCall, ToolCallDelta, ToolResult, build_user_message
-from quorate.ports import Model, RunContext
+from quorate.ports import Model, RunContext, Sharing
 from quorate.specs import Limits, ToolSpec
 from quorate.tools.define import fail
 
-_STOPS = (Waiting, Cancelled, Fenced, StorageFull, Unavailable, CorruptState, Nondeterministic)
+_STOPS = (Waiting, Cancelled, Fenced, StorageFull, Unavailable, CorruptState, Incompatible, Nondeterministic)
 """What ends or rests the whole run, not just the delegate's part."""
 _DELTAS = (TextDelta, ThinkingDelta, ToolCallDelta, Progress)
 
@@ -76,8 +78,21 @@ class AgentTool:
     with the run they belong to; its effect is `idempotent` for that reason.
     """
 
-    def __init__(self, agent: Delegate, *, name: str | None = None) -> None:
+    def __init__(self, agent: Delegate, *, name: str | None = None, sharing: Sharing = "inherit") -> None:
+        """Make a tool of an agent.
+
+        Args:
+            agent: Who does the work.
+            name: What the tool is called; the agent's own name when not given.
+            sharing: What it sees of the run-scoped values of the agent that calls it.
+
+        Raises:
+            InvalidInput: There is no such way to share.
+        """
+        if sharing not in get_args(Sharing):
+            raise UnknownName("way to share state", sharing, get_args(Sharing))
         self.agent = agent
+        self._sharing: Sharing = sharing
         self._spec = ToolSpec(
             name=name or agent.name.replace("-", "_"),
             description=agent.description or f"Ask the agent `{agent.name}`.",
@@ -109,11 +124,14 @@ class AgentTool:
         return await self._delegate(parent, task.task, call, context)
 
     async def _delegate(self, parent: Run, task: str, call: ToolCall, context: RunContext[object]) -> ToolResult:
-        child = _open_child(parent, self.agent, task, context)
+        child = _open_child(parent, self.agent, task, context, sharing=self._sharing)
         journal, path = parent.journal, child.path
         if journal.find(path) is None:
             journal.write(StepStarted, path, name=self.agent.name)
         try:
+            if self._sharing == "copy" and child.services is not None:
+                # A copy is taken when somebody first looks at it: here, so that it is of how things stand now.
+                await child.services.open_state(context).names()
             async with aclosing(steps(child)) as items:
                 async for item in items:
                     if isinstance(item, _DELTAS):
@@ -139,18 +157,18 @@ def _tell_failure(child: Run, call: ToolCall, error: QuorateError) -> ToolResult
     return fail(call, f"{reason}{f' It last said: {said}' if said else ''}", error.code)
 
 
-def _open_child(parent: Run, agent: Delegate, task: str, context: RunContext[object]) -> Run:
-    left_s = max(0.0, parent.info.deadline - parent.clock.monotonic())
-    seconds = min(agent.limits.seconds, left_s)
+def _open_child(parent: Run, agent: Delegate, task: str, context: RunContext[object], *, sharing: Sharing) -> Run:
+    now = parent.clock.monotonic()
+    seconds = min(agent.limits.seconds, max(0.0, parent.info.deadline - now))
     info = structs.replace(
         parent.info,
         agent=agent.name,
         limits=agent.limits,
         depth=parent.info.depth + 1,
-        deadline=parent.clock.monotonic() + seconds,
+        deadline=min(parent.info.deadline, now + seconds),
     )
-    return Run(
-        agent.compiled,
+    child = Run(
+        agent.compiled if parent.wrap is None else agent.compiled.wrap(parent.wrap),
         info,
         model=agent.find_model(parent.model),
         deps=parent.deps,
@@ -161,3 +179,6 @@ def _open_child(parent: Run, agent: Delegate, task: str, context: RunContext[obj
         clock=parent.clock,
         path=f"{context.key}/",
     )
+    child.wrap = parent.wrap
+    child.services = parent.services.open_child(sharing, context.key) if parent.services is not None else None
+    return child

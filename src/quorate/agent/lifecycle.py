@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Generic, Literal, TypeVar, cast
 
-from quorate.agent.agent import DEFAULTS, Agent, RunOptions, Task
+from quorate.agent.agent import Agent, Task
 from quorate.agent.result import RunResult
+from quorate.agent.run import DEFAULTS, RunOptions
 from quorate.errors import Conflict, QuorateError, Unavailable
 from quorate.messages import Message
 

@@ -13,11 +13,12 @@ from itertools import count
 
 from msgspec import structs
 
-from quorate.agent.call import Keyed, build_keys, settle_calls, start_calls
+from quorate.agent.call import Keyed, settle_calls, start_calls
+from quorate.agent.fingerprint import digest_questions
 from quorate.agent.run import Run
 from quorate.errors import BlockedByPolicy, Incomplete, InvalidInput, QuorateError
 from quorate.events import AnyEvent, ModelFailed, ModelReplied, ModelRequested
-from quorate.messages import Delta, Reply, ReplyDone, ToolCall
+from quorate.messages import Delta, Reply, ReplyDone, ToolCall, build_keys
 from quorate.specs import FINAL_TOOL
 
 Steps = AsyncGenerator[AnyEvent | Delta]
@@ -33,7 +34,7 @@ async def steps(run: Run) -> Steps:
         Waiting: Somebody must answer first.
         QuorateError: What an operator must mend.
     """
-    journal = run.journal
+    journal, digests = run.journal, digest_questions(run, len(run.messages))
     for turn in count(1):
         key = f"{run.path}{turn}/model"
         known = journal.find(key)
@@ -43,7 +44,8 @@ async def steps(run: Run) -> Steps:
             if run.scope.cause is not None:
                 raise run.scope.cause
             run.counter.check_turn(turn, run.profile)
-            journal.write(ModelRequested, key, model=run.profile.name, messages=len(run.messages))
+            asked = next(digests)
+            journal.write(ModelRequested, key, model=run.profile.name, messages=len(run.messages), digest=asked)
             await journal.commit()
             if run.live:
                 if run.watched:
@@ -66,7 +68,7 @@ async def steps(run: Run) -> Steps:
         if not calls:
             await journal.commit()
         else:
-            keyed = build_keys(run, turn, calls)
+            keyed = list(zip(build_keys(f"{run.path}{turn}", calls), calls, strict=True))
             run.counter.check_calls(calls)
             await start_calls(run, keyed)
             if run.watched:

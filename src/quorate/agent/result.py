@@ -57,6 +57,8 @@ class RunResult(Struct, Generic[Output], frozen=True, kw_only=True):
             return last.message
         if isinstance(last, RunCancelled):
             return last.reason or "The run was cancelled."
+        if isinstance(last, RunWaiting) and last.note:
+            return f"The run is {last.reason}: {last.note}"
         if isinstance(last, RunWaiting):
             return f"The run waits ({last.reason}) for an answer to: {', '.join(last.keys) or 'nothing; resume it'}."
         return ""

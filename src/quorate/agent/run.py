@@ -1,26 +1,64 @@
-"""What does one agent know while it runs?"""
+"""What does one agent know while it runs, and what may it be told beside its task?"""
 
 from __future__ import annotations
 
-from quorate.agent.compile import Compiled
-from quorate.agent.journal import Journal
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from quorate.agent.compile import Compiled, Wrap
+from quorate.agent.journal import Journal, Listener
 from quorate.agent.limits import Budget, Counter
 from quorate.agent.output import MAX_REPAIRS, Mode
 from quorate.agent.scope import Scope
-from quorate.clock import Clock
-from quorate.errors import Cancelled, Incomplete, InvalidInput
+from quorate.clock import SYSTEM_CLOCK, Clock
+from quorate.errors import Cancelled, Fenced, Incomplete, InvalidInput
 from quorate.events import AnyEvent
 from quorate.messages import Delta, Message, Reply, ToolCall, ToolResult, build_user_message
-from quorate.ports import Model, RunInfo
-from quorate.specs import FINAL_TOOL, Request
+from quorate.ports import Log, Model, RunInfo, Services
+from quorate.specs import FINAL_TOOL, Limits, Request
+
+
+class RunOptions(Struct, frozen=True, kw_only=True):
+    """What a run may be told beside its task; every field has a sensible default."""
+
+    log: Log | None = None
+    """Where to record it durably; without one the record lasts as long as the result."""
+    limits: Limits | None = None
+    """Instead of the agent's own."""
+    session: str | None = None
+    tenant: str = "default"
+    principal: str = "local"
+    run_id: str | None = None
+    labels: dict[str, str] = {}
+    listeners: tuple[Listener, ...] = ()
+    """Called with every event once it is recorded."""
+    clock: Clock = SYSTEM_CLOCK
+    owner: str = ""
+    """Whose lease covers the attempt; without one nobody takes the run over."""
+    previous: str = ""
+    """The run whose conversation `history` is: it is referred to instead of being recorded again."""
+    previous_seq: int = 0
+    """Up to which event of it; 0 for all of them."""
+    idempotency_key: str | None = None
+    request: str = ""
+    """SHA-256 over what was asked for, where there is an idempotency key."""
+    services: Services | None = None
+    """What tools may reach beside the log."""
+    wrap: Wrap | None = None
+    """Put around the tools of the agent and of every agent it delegates to."""
+
+
+DEFAULTS = RunOptions()
 
 
 class Run:
     """One agent at work: its conversation, and what it shares with the agents above and below it."""
 
     __slots__ = (
-        "_repairs", "budget", "clock", "compiled", "counter", "deps", "info", "instructions", "journal", "live",
-        "messages", "mode", "model", "path", "profile", "reply", "scope", "value", "watched",
+        "_repairs", "budget", "clock", "compiled", "counter", "deps", "handed_over", "info", "instructions", "journal",
+        "live", "messages", "mode", "model", "path", "profile", "reply", "scope", "services", "value", "watched",
+        "wrap",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +85,12 @@ class Run:
         self.scope = scope
         self.clock = clock
         self.path = path
+        self.handed_over = False
+        """Whether any worker may go on with it at once when it is left."""
+        self.wrap: Wrap | None = None
+        """What is put around the tools of delegates, too."""
+        self.services: Services | None = None
+        """What its tools may reach beside the log; there is none where no runtime opened one."""
         self.counter = Counter(limits=info.limits, budget=budget)
         self.profile = model.profile
         self.live = journal.live
@@ -110,6 +154,16 @@ class Run:
         if self.journal.on_cancel is not None:
             self.scope.call(self.journal.on_cancel, Cancelled(reason or "The run was cancelled."))
 
+    def fence(self) -> None:
+        """Stop this attempt at once and record nothing more of it: another one in this process has the run."""
+        cause = Fenced(f"Another attempt of this process owns run {self.info.run!r}; this one stops.")
+        self.journal.broken = cause
+        self.scope.stop(cause)
+
     def find(self, key: str) -> AnyEvent | None:
         """Find what the log holds for a step's key."""
         return self.journal.find(key)
+
+    def record(self, kind: Callable[..., AnyEvent], key: str, **facts: object) -> None:
+        """Note an event; it is durable with whatever the run records next."""
+        self.journal.write(kind, key, **facts)

@@ -28,6 +28,7 @@ from quorate.errors import (
 from quorate.messages import Audio, File, Image, Text, ToolCall, ToolResult
 from quorate.ports import RunContext
 from quorate.specs import ToolSpec
+from quorate.tools.outcomes import Found, call_check
 from quorate.tools.schema import (
     build_schema,
     decode_foreign,
@@ -42,6 +43,8 @@ R = TypeVar("R", covariant=True)
 
 MAX_ARGUMENT_BYTES = 1 << 20
 MAX_RESULT_BYTES = 1 << 20
+MAX_KEPT_BYTES = 100_000_000
+"""The most a result may have where there is a store: what is too large for a message becomes an artifact."""
 MAX_PARTS_BYTES = 16 << 20
 _PARTS = (Text, Image, Audio, File)
 _ANYTHING = (Any, object, None)
@@ -63,6 +66,7 @@ class ToolOptions(Struct, frozen=True, kw_only=True):
     examples: tuple[dict[str, object], ...] = ()
     max_concurrency: int | None = None
     tags: tuple[str, ...] = ()
+    check: Callable[..., object] | None = None
 
 
 DEFAULTS = ToolOptions()
@@ -157,7 +161,20 @@ class Tool(Generic[P, R]):
             return fail(call, f"something in it was cancelled: {describe_error(error)}", CRASHED)
         except (Exception, SystemExit) as error:  # a tool is anybody's code: its failure must not take the run with it
             return fail(call, f"it failed with {describe_error(error)}", CRASHED)
-        return encode_result(call, value, prepared.signature.returns)
+        most = MAX_RESULT_BYTES if context.services is None else MAX_KEPT_BYTES
+        return encode_result(call, value, prepared.signature.returns, max_bytes=most)
+
+    async def find_outcome(self, call: ToolCall, context: RunContext[object]) -> Found:
+        """Ask the tool's own `check` whether a call took effect that nobody saw the end of."""
+        if self.options.check is None:
+            return None
+        prepared = self._prepare()
+        try:
+            arguments = structs.asdict(prepared.decode(call.arguments))
+            found = await call_check(self.options.check, context, arguments, timeout_s=self.options.timeout_s)
+            return encode_result(call, found.result, prepared.signature.returns) if found.done else found.done
+        except (InvalidInput, msgspec.DecodeError, ValueError):
+            return None  # the tool is another one by now: a person must look
 
 
 class _Prepared:
@@ -211,13 +228,15 @@ class _Prepared:
         return await self._call_in_thread(functools.partial(self._function, *given, **arguments), gate.release)
 
 
-def encode_result(call: ToolCall, value: object, declared: object) -> ToolResult:
+def encode_result(call: ToolCall, value: object, declared: object, *, max_bytes: int = MAX_RESULT_BYTES) -> ToolResult:
     """Check what a tool returned against its declared type, and write it for the model.
+
+    What is larger than `max_bytes` goes back as a refusal.
 
     Raises:
         InvalidInput: It is not what was declared: the tool's author must mend it.
     """
-    if isinstance(value, str) and (declared is str or declared in _ANYTHING) and len(value) <= MAX_RESULT_BYTES:
+    if isinstance(value, str) and (declared is str or declared in _ANYTHING) and len(value) <= max_bytes:
         return ToolResult(call_id=call.id, name=call.name, content=value if value.isascii() else mend_text(value))
     items: tuple[object, ...] = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     parts = tuple([item for item in items if isinstance(item, _PARTS)])
@@ -235,8 +254,8 @@ def encode_result(call: ToolCall, value: object, declared: object) -> ToolResult
             f"Tool {call.name!r} returned what its signature does not allow: {error}. Mend one of the two.",
             tool=call.name,
         ) from error
-    if len(content) > MAX_RESULT_BYTES:
-        return fail(call, f"its result has {len(content)} characters, more than {MAX_RESULT_BYTES}; ask for less")
+    if len(content) > max_bytes:
+        return fail(call, f"its result has {len(content)} characters, more than {max_bytes}; ask for less")
     return ToolResult(call_id=call.id, name=call.name, content=content)
 
 
@@ -269,6 +288,7 @@ def tool(
     examples: tuple[dict[str, object], ...] = (),
     max_concurrency: int | None = None,
     tags: tuple[str, ...] = (),
+    check: Callable[..., object] | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(function: Callable[..., object] | None = None, /, **options: Any) -> object:
     """Make a tool of a function; its type hints become the schema, its docstring the description.
@@ -281,14 +301,16 @@ def tool(function: Callable[..., object] | None = None, /, **options: Any) -> ob
             `effect`: what a second call does, `idempotent`, `keyed` (gives the effect once for one
             `context.idempotency_key`) or `unsafe` · `timeout_s` (60): the call's time in seconds, held for a blocking
             function too · `version` · `deprecated`: why, and what to use instead · `examples`: valid arguments ·
-            `max_concurrency`: calls at once in this process · `tags`.
+            `max_concurrency`: calls at once in this process · `tags` · `check(context, arguments)`: tells by an
+            `Outcome` whether an `unsafe` call took effect that was under way when its process died; without it, or
+            when it cannot tell, a person decides.
 
     Raises:
         InvalidInput: When the tool is first used and its signature cannot be a schema; the message says why.
     """
-    if function is not None:
-        return Tool(function)
     chosen = ToolOptions(**options)
+    if function is not None:
+        return Tool(function, chosen)
 
     def decorate(inner: Callable[..., object]) -> Tool[..., object]:
         return Tool(inner, chosen)

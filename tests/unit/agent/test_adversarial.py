@@ -6,12 +6,12 @@ import gc
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, structs
 from tests.unit.agent.doubles import reply
 
 from quorate import (
@@ -64,6 +64,8 @@ from quorate.models.planner import PlannerModel
 from quorate.models.scripted import After, call
 from quorate.ports import Log
 from quorate.specs import ModelProfile, Request, ToolSpec
+from quorate.state.backends.memory import open_memory_store
+from quorate.tools.edits import get_edit_digest
 from quorate.tools.toolsets import Toolbox
 
 NAMED = RunOptions(run_id="run-1")
@@ -100,6 +102,8 @@ def check_log(events: Sequence[AnyEvent]) -> None:
 async def decide(log: Log, event: ApprovalRequested, **facts: Any) -> None:
     """Answer as a person would."""
     place = await log.last(event.run)
+    if "arguments" in facts:
+        facts["covers"] = get_edit_digest(event.digest, facts["arguments"])
     answer = ApprovalDecided(
         run=event.run,
         seq=place + 1,
@@ -293,21 +297,26 @@ class open_test_runtime:
     def __init__(self, log: Log) -> None:
         self.log = log
         self.group = asyncio.TaskGroup()
+        self.stack = AsyncExitStack()
 
     async def __aenter__(self) -> Runtime:
         await self.group.__aenter__()
-        return Runtime(
+        kept = await self.stack.enter_async_context(open_memory_store())
+        self.runtime = Runtime(
             settings=Settings(),
             catalog=cast("Any", None),
             tools={},
             find_agent=cast("Any", None),
-            log=self.log,
+            store=structs.replace(kept, log=self.log),
             clock=SYSTEM_CLOCK,
             group=self.group,
         )
+        return self.runtime
 
     async def __aexit__(self, *args: Any) -> None:
+        self.runtime.release()
         await self.group.__aexit__(*args)
+        await self.stack.aclose()
 
 
 # --- What cannot be written as it is.
@@ -855,7 +864,8 @@ async def test_approvals_inside_a_parallel_delegate_are_asked_and_resumed() -> N
         paid.append(amount)
         return f"paid {amount}"
 
-    child = Agent("child", model=by_turn(call("pay", amount=1), "done"), tools=[Approved(Toolbox([pay]))])
+    guarded = Approved(Toolbox([pay]), editable=["amount"])
+    child = Agent("child", model=by_turn(call("pay", amount=1), "done"), tools=[guarded])
     turn = [
         ToolCall(id="d1", name="child", arguments='{"task":"t"}'),
         ToolCall(id="d2", name="child", arguments='{"task":"u"}'),

@@ -25,6 +25,7 @@ from quorate.events import (
 from quorate.messages import ToolCall
 from quorate.models.scripted import call
 from quorate.testing.clock import ManualClock
+from quorate.tools.edits import get_edit_digest
 from quorate.tools.toolsets import Toolbox
 
 SCRIPT = [
@@ -235,6 +236,7 @@ async def answer(
         by="ann",
         reason=reason,
         arguments=arguments,
+        covers="" if arguments is None else get_edit_digest(asked.digest, arguments),
     )
     await log.append(asked.run, (decided,), expected=last)
 
@@ -242,7 +244,8 @@ async def answer(
 async def test_a_call_that_needs_approval_rests_the_run() -> None:
     """An approval toolset holds the exact call until a person answers; calls beside it are made."""
     effects, log = Effects(), MemoryLog()
-    guarded = Approved(Toolbox(effects.tools()), lambda call: call.name == "pay")  # type: ignore[arg-type]
+    tools = Toolbox(effects.tools())  # type: ignore[arg-type]
+    guarded = Approved(tools, lambda call: call.name == "pay", editable=["amount"])
     agent = Agent(
         "payer", model=ScriptedModel([[call("look", name="x"), call("pay", amount=5)], "done"]), tools=[guarded]
     )
@@ -365,7 +368,8 @@ def test_attempt_is_one_generator() -> None:
 async def test_two_approvals_of_one_call_take_one_answer() -> None:
     """A call that is guarded twice is asked about once, also when its arguments were edited."""
     effects, log = Effects(), MemoryLog()
-    twice = Approved(Approved(Toolbox(effects.tools())))  # type: ignore[arg-type]
+    once = Approved(Toolbox(effects.tools()), editable=["amount"])  # type: ignore[arg-type]
+    twice = Approved(once, editable=["amount"])
     result = await Agent("payer", model=ScriptedModel([call("pay", amount=5)]), tools=[twice]).run("x", log=log)
     asked = next(event for event in result.events if isinstance(event, ApprovalRequested))
     await answer(log, asked, approved=True, arguments='{"amount":4}')

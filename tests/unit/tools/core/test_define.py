@@ -382,3 +382,14 @@ async def test_parts_are_bounded_too() -> None:
 
     result = await use(film, "{}")
     assert (result.is_error, "more than 16777216; ask for less" in str(result.content)) == (True, True)
+
+
+def test_options_hold_also_where_the_function_is_given_at_once() -> None:
+    """`tool(function, effect=…)` is the decorator without its sign: nothing of it is dropped."""
+
+    def fetch(page: str) -> str:
+        """Fetch a page."""
+        return page
+
+    made = tool(fetch, name="get", effect="idempotent")  # type: ignore[call-overload]
+    assert (made.spec.name, made.spec.effect) == ("get", "idempotent")
