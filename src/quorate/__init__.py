@@ -6,9 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from quorate.agent.agent import Agent, RunOptions, override
+    from quorate.agent.agent import Agent, override
     from quorate.agent.lifecycle import open_agent
     from quorate.agent.result import RunResult
+    from quorate.agent.run import RunOptions
     from quorate.assembly import open_runtime
     from quorate.errors import (
         Cancelled,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from quorate.models.planner import PlannerModel
     from quorate.models.scripted import ScriptedModel
     from quorate.ports import Log, Model, RunContext, Toolset
-    from quorate.runtime import RunHandle, Runtime
+    from quorate.runtime import RunHandle, Runtime, Worker
     from quorate.settings import Settings, load_settings
     from quorate.specs import Limits, ModelSettings, Request, ToolSpec
     from quorate.state.backends.memory import MemoryLog
@@ -94,6 +95,7 @@ __all__ = [
     "UpstreamError",
     "Usage",
     "Waiting",
+    "Worker",
     "load_settings",
     "open_agent",
     "open_runtime",
@@ -103,11 +105,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "agent.agent": ("Agent", "RunOptions", "override"),
+    "agent.agent": ("Agent", "override"),
+    "agent.run": ("RunOptions",),
     "agent.lifecycle": ("open_agent",),
     "agent.result": ("RunResult",),
     "assembly": ("open_runtime",),
-    "runtime": ("RunHandle", "Runtime"),
+    "runtime": ("RunHandle", "Runtime", "Worker"),
     "errors": (
         "Cancelled",
         "Incomplete",

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from quorate.errors import InvalidInput
 from quorate.models.addresses import check_base_url, is_loopback_name
@@ -18,6 +18,10 @@ from quorate.settings.keys import KeyPath
 KEYLESS_MODELS = ("auto", "playbook")
 TARGET_WORDS = ("loopback", "private", "public")
 LEAST_KEY_CHARACTERS = 16
+POSTGRES = ("postgresql", "postgres")
+"""Schemes of the URLs of PostgreSQL databases."""
+SHOWN = frozenset({"password", "sslpassword"})
+"""Secrets that an address may hold where nothing takes them out."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.I)
 _PLACEHOLDER = re.compile(r"change.?me|your.?(api.?)?key|example|placeholder|secret|password|x{4,}|\.\.\.|<.*>", re.I)
@@ -59,9 +63,50 @@ def _check_database(value: object, base: str) -> str:
             text = text.removeprefix(prefix)
             break
     scheme = _SCHEME.match(text)
+    if scheme and scheme[1] in POSTGRES:
+        return _check_server(text)
     if scheme:
-        raise InvalidInput(f"`{scheme[1]}:` databases are not supported; write the path of an SQLite file")
+        raise InvalidInput(
+            f"`{scheme[1]}:` databases are not supported; write the path of an SQLite file, or `postgresql://host/name`"
+        )
     return _resolve(text, base)
+
+
+def _check_server(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        # A `/`, `?` or `#` in a password that is not written as `%2F` … would make something else of the address.
+        is_right = text.startswith(f"{parts.scheme}://") and parts.port != 0 and "@" not in parts.path
+    except ValueError:
+        is_right, parts = False, urlsplit("")
+    if not is_right or not parts.path.strip("/"):
+        # The URL may hold a password, so it is not repeated.
+        raise InvalidInput(
+            "it is no URL of a PostgreSQL database; write one such as `postgresql://user@host:5432/name`"
+        )
+    if SHOWN & parse_qs(parts.query, keep_blank_values=True).keys():
+        raise InvalidInput(
+            "a password behind the `?` would be shown; write it before the `@`: `postgresql://user:password@host/name`"
+        )
+    return text
+
+
+def split_password(url: str) -> tuple[str, str | None]:
+    """Take the password out of a database's URL, so that the URL can be shown."""
+    parts = urlsplit(url) if url.startswith(tuple(f"{scheme}://" for scheme in POSTGRES)) else urlsplit("")
+    place, at, host = parts.netloc.rpartition("@")
+    user, has_password, password = place.partition(":")
+    if not (at and has_password):
+        return url, None
+    return parts._replace(netloc=f"{user}@{host}").geturl(), unquote(password)
+
+
+def _check_artifacts(value: object, base: str) -> str:
+    text = str(value)
+    scheme = _SCHEME.match(text)
+    if scheme and scheme[1] != "s3":
+        raise InvalidInput(f"`{scheme[1]}:` is no place for artifacts; write a directory, or `s3://bucket/prefix`")
+    return text if scheme else _resolve(text, base)
 
 
 def _check_directory(value: object, base: str) -> str:
@@ -129,10 +174,16 @@ def _find_target_fault(item: str) -> str:
     return ""
 
 
-_MAY_BE_EMPTY: tuple[KeyPath, ...] = (("database",), ("workspace",), ("openai", "base_url"))
+_MAY_BE_EMPTY: tuple[KeyPath, ...] = (
+    ("database",),
+    ("workspace",),
+    ("openai", "base_url"),
+    ("artifacts", "store"),
+)
 """Where nothing stands for the default."""
 _CHECKS: Mapping[KeyPath, Callable[[object, str], object]] = {
     ("database",): _check_database,
+    ("artifacts", "store"): _check_artifacts,
     ("model",): _check_model,
     ("workspace",): _check_directory,
     ("openai", "base_url"): _check_url,

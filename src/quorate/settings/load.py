@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from quorate.errors import InvalidFiles, InvalidInput
 from quorate.security.secrets import Secret
-from quorate.settings.check import check_key_strength, check_value
+from quorate.settings.check import check_key_strength, check_value, split_password
 from quorate.settings.keys import KeyPath, convert, find_key, list_keys, nest, suggest
 from quorate.settings.references import expand, has_reference
 from quorate.settings.sources import (
@@ -27,7 +27,7 @@ from quorate.settings.sources import (
     read_secrets,
     read_toml,
 )
-from quorate.settings.values import Settings
+from quorate.settings.values import DATABASE_PASSWORD, Settings
 
 _CREDENTIAL = re.compile(r"[A-Z][A-Z0-9_]*_(?:API_KEY|BASE_URL)")
 """How variables are called that model providers read."""
@@ -126,8 +126,11 @@ class _Merger:
     def build(self, environment: str, database: str) -> Settings:
         """Build the settings; what holds between two of them is checked here."""
         written = self._values.get(("database",)) or database
-        values = {**self._values, ("database",): written, ("environment",): environment}
+        shown, password = split_password(str(written))
+        values = {**self._values, ("database",): shown, ("environment",): environment}
         credentials = {n: Secret(v) for n, v in self._variables.items() if v and _CREDENTIAL.fullmatch(n)}
+        if password is not None:
+            credentials[DATABASE_PASSWORD] = Secret(password)
         settings = msgspec.structs.replace(_build(values), credentials=credentials)
         if settings.environment != "dev":
             weak = check_key_strength(settings.openai.api_key, base_url=settings.openai.base_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit
 
 from msgspec import Meta, Struct, structs
 
@@ -11,6 +12,8 @@ from quorate.specs import Limits
 
 Environment = Literal["dev", "staging", "prod"]
 Level = Literal["debug", "info", "warning", "error"]
+DATABASE_PASSWORD = "QUORATE_DATABASE_PASSWORD"  # noqa: S105  # a name
+"""Under which name the password of the database's URL is kept."""
 
 
 class OpenAISettings(Struct, frozen=True, kw_only=True):
@@ -84,6 +87,68 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """Whether a file marked `replaces = true` may stand in for a built-in agent."""
 
 
+class WorkerSettings(Struct, frozen=True, kw_only=True):
+    """How this process owns runs, and takes over those that nobody works on."""
+
+    lease_s: Annotated[
+        float,
+        Meta(
+            gt=0, le=3600, description="After how many seconds without a sign an owner counts as dead.", examples=[10]
+        ),
+    ] = 10.0
+    """After how many seconds without a sign an owner counts as dead."""
+    concurrency: Annotated[
+        int, Meta(gt=0, le=10_000, description="How many runs a worker does at once.", examples=[16])
+    ] = 16
+    """How many runs a worker does at once."""
+    max_crashes: Annotated[
+        int,
+        Meta(gt=0, le=100, description="After how many workers that died of it a run is put aside.", examples=[5]),
+    ] = 5
+    """After how many workers that died of it a run is put aside."""
+    patience_s: Annotated[
+        float,
+        Meta(ge=0, le=86_400, description="How long a run waits for a database that is away.", examples=[60]),
+    ] = 60.0
+    """How long a run waits for a database that cannot be reached, in seconds; its attempt then ends, resumable."""
+
+
+class ArtifactSettings(Struct, frozen=True, kw_only=True):
+    """Where bytes that are too large for messages go."""
+
+    store: Annotated[
+        str,
+        Meta(
+            description=(
+                "Where artifacts are: a directory, or `s3://bucket/prefix`. Without one: in the database beside the "
+                "runs."
+            ),
+            examples=["/var/lib/quorate/artifacts"],
+        ),
+    ] = ""
+    """A directory (absolute once loaded) or a bucket; empty for the database."""
+    max_mb: Annotated[int, Meta(gt=0, le=1_000_000, description="The most one artifact may have.", examples=[100])] = (
+        100
+    )
+    """The most one artifact may have, in megabytes of 1,000,000 bytes."""
+    keys: Annotated[
+        Secret | None,
+        Meta(
+            description=(
+                "Keys to encrypt artifacts with: `id:base64` of 32 bytes each, with commas between, the newest last. "
+                "Older ones still open what they closed."
+            ),
+            examples=["${QUORATE_ARTIFACT_KEYS}"],
+        ),
+    ] = None
+    """Keys to encrypt artifacts with; hidden in every text form."""
+    above_kb: Annotated[
+        int,
+        Meta(gt=0, le=65_536, description="Above what a tool's result becomes an artifact.", examples=[64]),
+    ] = 64
+    """Above how many kilobytes of 1,024 bytes a tool's result becomes an artifact."""
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """Everything Quorate is told from outside, checked; built by `load_settings`."""
 
@@ -95,13 +160,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description=(
-                "The SQLite file of the log. Without one: `.quorate/quorate.db` beside the settings file, or "
-                "`$XDG_DATA_HOME/quorate/quorate.db` where there is none."
+                "Where everything is kept: the path of an SQLite file, or the URL of a PostgreSQL database. Without "
+                "one: `.quorate/quorate.db` beside the settings file, or `$XDG_DATA_HOME/quorate/quorate.db` where "
+                "there is none."
             ),
-            examples=["/var/lib/quorate/quorate.db"],
+            examples=["/var/lib/quorate/quorate.db", "postgresql://quorate@db.internal/quorate"],
         ),
     ] = ""
-    """The SQLite file of the log; absolute once loaded."""
+    """The SQLite file, absolute once loaded, or the URL of a PostgreSQL database."""
     model: Annotated[
         str,
         Meta(
@@ -134,8 +200,32 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Which targets network tools may reach."""
     agents: AgentSettings = AgentSettings()
     """Where agent files are."""
+    worker: WorkerSettings = WorkerSettings()
+    """How this process owns runs."""
+    artifacts: ArtifactSettings = ArtifactSettings()
+    """Where bytes that are too large for messages go."""
     credentials: dict[str, Secret] = {}
     """Keys and addresses of other model providers, as variables such as `GROQ_API_KEY` gave them; no setting itself."""
+
+    def list_secrets(self) -> tuple[Secret, ...]:
+        """List every secret there is, so that what is written for others can be kept free of them."""
+        named = (self.openai.api_key, self.artifacts.keys)
+        return (*(secret for secret in named if secret is not None), *self.credentials.values())
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the database is a server's, not a file."""
+        return "://" in self.database
+
+    def build_database_url(self) -> Secret:
+        """Return the URL to connect to a database server with, its password put back in."""
+        password = self.credentials.get(DATABASE_PASSWORD)
+        if password is None:
+            return Secret(self.database)
+        parts = urlsplit(self.database)
+        user, _, host = parts.netloc.rpartition("@")
+        place = f"{user}:{quote(password.reveal(), safe='')}@{host}"
+        return Secret(parts._replace(netloc=place).geturl())
 
     def find_credential(self, name: str) -> str | None:
         """Find what a model provider needs, by the name of its environment variable; `None` when it is not set.

@@ -77,11 +77,25 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         [agents]
         directories = ["agents"]
         may_replace = true
+        [worker]
+        lease_s = 5
+        concurrency = 4
+        max_crashes = 2
+        patience_s = 30
+        [artifacts]
+        store = "kept"
+        max_mb = 5
+        keys = "${{KEYS}}"
+        above_kb = 32
         """,
     )
-    loaded = read_settings(tmp_path, {})
+    loaded = read_settings(tmp_path, {"KEYS": "k1:c2VjcmV0"})
     settings = loaded.settings
     assert settings.environment == "staging"
+    assert (settings.worker.lease_s, settings.worker.concurrency) == (5.0, 4)
+    assert (settings.artifacts.store, settings.artifacts.max_mb) == (str(tmp_path / "kept"), 5)
+    assert settings.artifacts.keys is not None
+    assert "c2VjcmV0" not in repr(settings)
     assert settings.database == str(tmp_path / "data/log.db")
     assert settings.workspace == str(tmp_path / "work")
     assert settings.openai.api_key is not None
@@ -91,7 +105,7 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
     assert settings.probe.allow == ("private", "10.0.0.0/8", "db.internal", "2001:db8::1")
     assert settings.agents.directories == (str(tmp_path / "agents"),)
     assert settings.agents.may_replace
-    assert {origin for _, _, origin in list_rows(loaded)} <= {f"quorate.toml:{n}" for n in range(2, 30)}
+    assert {origin for _, _, origin in list_rows(loaded)} <= {f"quorate.toml:{n}" for n in range(2, 40)}
 
 
 def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
@@ -147,7 +161,19 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
     [
         ('model = "gpt-5"', "'gpt-5' is no model; write `provider:model`, `playbook`, or `auto`"),
         ('model = "opnai:gpt-5"', "There is no model provider 'opnai'. Did you mean `openai`?"),
-        ('database = "postgres://db/x"', "`postgres:` databases are not supported; write the path of an SQLite file"),
+        (
+            'database = "mysql://db/x"',
+            "`mysql:` databases are not supported; write the path of an SQLite file, or `post",
+        ),
+        (
+            'database = "postgresql://db"',
+            "it is no URL of a PostgreSQL database; write one such as `postgresql://user@",
+        ),
+        ('database = "postgresql://db:port/x"', "it is no URL of a PostgreSQL database"),
+        (
+            'artifacts.store = "ftp://host/x"',
+            "`ftp:` is no place for artifacts; write a directory, or `s3://bucket/prefix`",
+        ),
         ('database = " "', "' ' is no path; write one such as `data/quorate.db`"),
         ('workspace = "nowhere"', "create it, or write another"),
         ('openai.base_url = "https://user:pw@host/v1"', "it may hold no user, password, query or fragment"),
@@ -441,3 +467,14 @@ def test_our_names_win_over_those_we_honour(tmp_path: Path) -> None:
     """`QUORATE_OPENAI__API_KEY` beside `OPENAI_API_KEY`."""
     both = {"OPENAI_API_KEY": "a" * 20, "QUORATE_OPENAI__API_KEY": "b" * 20}
     assert load_settings(tmp_path, both).find_credential("OPENAI_API_KEY") == "b" * 20
+
+
+def test_the_password_of_a_database_is_taken_out_of_its_url(tmp_path: Path) -> None:
+    """The URL can be shown; what connects gets the password back, whatever characters it has. row: C6"""
+    settings = read_settings(tmp_path, {"QUORATE_DATABASE": "postgresql://ada:p%40ss%2Fword@db:5432/quorate"}).settings
+    assert settings.database == "postgresql://ada@db:5432/quorate"
+    assert settings.build_database_url().reveal() == "postgresql://ada:p%40ss%2Fword@db:5432/quorate"
+    assert "ss" not in repr(settings.build_database_url())
+    assert any(secret.reveal() == "p@ss/word" for secret in settings.list_secrets())
+    plain = read_settings(tmp_path, {"QUORATE_DATABASE": "postgresql://db/quorate"}).settings
+    assert plain.build_database_url().reveal() == "postgresql://db/quorate"

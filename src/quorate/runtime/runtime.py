@@ -1,0 +1,558 @@
+"""What can be done with runs while everything is open, and what keeps them going?"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from quorate.agent.agent import AnyAgent, Task, build_result
+from quorate.agent.attempt import attempt
+from quorate.agent.history import build_conversation, load_history
+from quorate.agent.offload import Offloaded
+from quorate.agent.replay import replay
+from quorate.agent.result import RunResult
+from quorate.agent.run import Run, RunOptions
+from quorate.catalog.load import Catalog
+from quorate.clock import Clock
+from quorate.errors import Conflict, Fenced, InvalidInput, NotFound, UnknownName
+from quorate.events import ENDINGS, AnyEvent, CancelRequested, RunSummary, RunWaiting, Status, summarize
+from quorate.ids import check_id
+from quorate.messages import Message, build_user_message
+from quorate.ports import Log, RunOrder, Store
+from quorate.runtime.accept import Acceptance, Acceptor, Order
+from quorate.runtime.acts import noted
+from quorate.runtime.control import append_control, build_cancel, end_resting, park, read_run
+from quorate.runtime.failures import check_failed
+from quorate.runtime.handle import Items, RunHandle
+from quorate.runtime.owner import Owner
+from quorate.runtime.questions import RESTING, OpenQuestion, build_answer, build_input, read_questions
+from quorate.settings import Settings, cap_limits
+from quorate.specs import Limits
+from quorate.state.patience import PatientLog
+from quorate.state.services import RunServices
+from quorate.tools.define import AnyTool
+
+if TYPE_CHECKING:
+    from quorate.state.artifacts import ArtifactStore
+    from quorate.state.audit import AuditTrail
+    from quorate.state.scopes import StateStore
+    from quorate.state.sessions import SessionStore
+
+FOLLOW_S = 0.2
+"""How often the log of a run in another process is looked at."""
+
+
+class Runtime:
+    """Everything that is open: the store, the catalog, the tools, and the runs under way."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        catalog: Catalog,
+        tools: Mapping[str, AnyTool],
+        find_agent: Callable[[str, str | None], AnyAgent],
+        store: Store,
+        clock: Clock,
+        group: asyncio.TaskGroup,
+        tenant: str = "default",
+    ) -> None:
+        self.settings = settings
+        self.catalog = catalog
+        self.tools = tools
+        """The built-in tools by name."""
+        self.store = store
+        """Everything that the database keeps."""
+        self.log: Log = PatientLog(store.log, clock=clock, max_wait_s=settings.worker.patience_s)
+        """The record of runs; while it cannot be reached, it is waited for."""
+        self.find_agent = find_agent
+        """Put an agent of the catalog together, by its name and the name of a model."""
+        self.clock = clock
+        self.tenant = tenant
+        """Whose runs these are: those of others are absent."""
+        self.owner = Owner(store.leases, ttl_s=settings.worker.lease_s)
+        """This process as an owner of runs."""
+        self._group = group
+        self._live: dict[tuple[str, str], RunHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def _acceptor(self) -> Acceptor:
+        return Acceptor(
+            self.log, self.store.values, clock=self.clock, tenant=self.tenant, sessions=lambda: self.sessions
+        )
+
+    @cached_property
+    def sessions(self) -> SessionStore:
+        """Conversations over several runs."""
+        from quorate.state.sessions import SessionStore
+
+        return SessionStore(self.store.values, self.log, clock=self.clock)
+
+    @cached_property
+    def state(self) -> StateStore:
+        """Stored values by scope."""
+        from quorate.state.scopes import StateStore
+
+        return StateStore(self.store.values, clock=self.clock)
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        """Bytes that are kept beside the log."""
+        from quorate.state.artifacts import ArtifactStore, read_keys
+
+        chosen = self.settings.artifacts
+        keys = read_keys(chosen.keys.reveal()) if chosen.keys is not None else None
+        return ArtifactStore(
+            self.store.values, self.store.blobs, clock=self.clock, keys=keys, max_bytes=chosen.max_mb * 1_000_000
+        )
+
+    @cached_property
+    def audit(self) -> AuditTrail:
+        """Who did what, and what was refused."""
+        from quorate.state.audit import AuditTrail
+
+        secrets = self.settings.list_secrets()
+        return AuditTrail(self.store.values, clock=self.clock, tenant=self.tenant, secrets=secrets)
+
+    async def submit(
+        self,
+        task: Task,
+        *,
+        agent: str | AnyAgent | None = None,
+        model: str | None = None,
+        session: str | None = None,
+        limits: Limits | None = None,
+        deps: object = None,
+        history: Sequence[Message] = (),
+        principal: str = "local",
+        idempotency_key: str | None = None,
+        start: bool = True,
+    ) -> RunHandle:
+        """Accept a task; once this returns, the run is recorded.
+
+        Args:
+            task: What to do.
+            agent: Who does it: a name from the catalog, or an agent; found by the task's words when not given.
+            model: Instead of the agent's own, such as `openai:gpt-5.2` or `playbook`.
+            session: The session it belongs to: what was said there before is known.
+            limits: Instead of the agent's own.
+            deps: Whatever the agent's tools need.
+            history: The conversation before, when it is not a session's.
+            principal: Who asks for it.
+            idempotency_key: The same key and the same request are the same run, however often it is submitted.
+            start: Whether this process works on it; otherwise it is queued for a worker.
+
+        Raises:
+            UnknownName: There is no such agent or model.
+            InvalidInput: No agent is for such a task, or a worker could not do it.
+            Conflict: The idempotency key was used for another request, or the session takes no more runs.
+        """
+        message, labels = build_user_message(task), {"model": model} if model else {}
+        named = agent if agent is None or isinstance(agent, str) else agent.name
+        if agent is None:
+            route = self.catalog.route(message.text)
+            agent, labels = route.agent, {**labels, "route.agent": route.agent, "route.reason": route.reason}
+        chosen = self.find_agent(agent, model) if isinstance(agent, str) else agent
+        order = Order(
+            message=message,
+            agent=named,
+            model=model,
+            session=session,
+            limits=limits,
+            history=tuple(history),
+            principal=principal,
+            idempotency_key=idempotency_key,
+            labels=labels,
+        )
+        bounded = cap_limits(limits or chosen.limits, self.settings.limits)
+        if not start:
+            self._check_queued(chosen, model=model, deps=deps)
+        async with self._noted("run.submit", by=principal, object=f"agent/{chosen.name}") as facts:
+            accepted = await self._acceptor.accept(order, bounded)
+            facts["run"] = accepted.options.run_id or ""
+            if accepted.is_known:
+                return await self._find_known(facts["run"], chosen, deps=deps, start=start)
+            if not start:
+                return await self._enqueue(order, chosen, accepted)
+            return await self._begin(order, chosen, accepted, deps=deps)
+
+    async def _begin(self, order: Order, chosen: AnyAgent, accepted: Acceptance, *, deps: object) -> RunHandle:
+        options = await self._complete(accepted.options)
+        run = chosen.open_run(order.message, deps=deps, history=accepted.history, options=options, live=True)
+        try:
+            return await self._record(run, chosen)
+        except Fenced:  # somebody with the same key was quicker
+            return await self.attach(run.info.run, agent=chosen, deps=deps)
+
+    async def _find_known(self, run_id: str, chosen: AnyAgent, *, deps: object, start: bool) -> RunHandle:
+        """Find the run of an earlier submission; one that nobody has begun since is begun where that is wanted."""
+        summary = await self.show(run_id)
+        if start and summary.status == "queued":
+            with suppress(Conflict):  # somebody was quicker
+                return await self._reopen(run_id, agent=chosen, deps=deps, expected=summary.events)
+        return await self.attach(run_id, agent=chosen, deps=deps)
+
+    async def _record(self, run: Run, agent: AnyAgent) -> RunHandle:
+        """Record the beginning of an attempt, and work on it."""
+        try:
+            await run.journal.commit()
+        except asyncio.CancelledError:
+            self._start(run, agent)  # it may be recorded all the same, and is then ours to work on
+            raise
+        except BaseException:
+            run.scope.close()
+            raise
+        return self._start(run, agent)
+
+    async def resume(
+        self, run_id: str, *, agent: AnyAgent | None = None, deps: object = None, by: str = "local"
+    ) -> RunHandle:
+        """Go on with a run that rests or whose process died; no recorded step is made again.
+
+        Args:
+            run_id: Which run.
+            agent: The agent itself, when it is not one of the catalog.
+            deps: Whatever the agent's tools need.
+            by: Who wants it.
+
+        Raises:
+            NotFound: There is no such run.
+            Conflict: It has ended already.
+        """
+        async with self._noted("run.resume", by=by, object=f"run/{run_id}"):
+            return await self._reopen(run_id, agent=agent, deps=deps)
+
+    async def _reopen(
+        self, run_id: str, *, agent: AnyAgent | None = None, deps: object = None, expected: int | None = None
+    ) -> RunHandle:
+        created, events = await read_run(self.log, run_id, tenant=self.tenant)
+        _check_open(events)
+        chosen = agent or self.find_agent(created.agent, created.labels.get("model"))
+        options = await self._complete(RunOptions(tenant=self.tenant))
+        run = await chosen.open_resumed(run_id, deps=deps, options=options, live=True, expected=expected)
+        _check_open(run.journal.events)  # it is read anew
+        run.handed_over = expected is not None  # what one worker took, any other may go on with
+        return await self._record(run, chosen)
+
+    async def take(self, summary: RunSummary, *, is_ours: bool = False) -> RunHandle | None:
+        """Take a run that nobody works on; `None` when somebody was quicker, or it is put aside.
+
+        Whoever leaves it again hands it over: any worker may go on with it at once. A run under which worker after
+        worker died is not given to the next one: it rests, `parked`, with its story.
+
+        Args:
+            summary: The run as it was found: when anything was recorded since, somebody was quicker.
+            is_ours: Whether its record broke off under this very process, which then did not die of it.
+
+        Raises:
+            UnknownName: Its agent is not in this catalog.
+            NotFound: What its conversation goes on from is gone.
+        """
+        if (summary.tenant, summary.run) in self._live and self._live[summary.tenant, summary.run].run is not None:
+            return None
+        crashes = summary.crashes + (summary.status == "running")
+        try:
+            if crashes < self.settings.worker.max_crashes or is_ours:
+                return await self.for_tenant(summary.tenant)._reopen(summary.run, expected=summary.events)
+            _, events = await read_run(self.log, summary.run, tenant=summary.tenant)
+            if len(events) == summary.events:
+                note = f"{crashes} attempts in a row ended without saying so: whoever worked on it died."
+                await park(self.log, events, clock=self.clock, note=note)
+        except Conflict:
+            pass
+        except NotFound as gone:
+            if gone.context.get("run") != summary.run:
+                raise
+        return None
+
+    async def attach(self, run_id: str, *, agent: AnyAgent | None = None, deps: object = None) -> RunHandle:
+        """Return the handle of a run, whichever process works on it.
+
+        Args:
+            run_id: Which run.
+            agent: The agent itself, when it is not one of the catalog.
+            deps: Whatever its instructions need.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        handle = await self._find_handle(run_id, agent=agent, deps=deps)
+        handle.begin()
+        return handle
+
+    async def _find_handle(self, run_id: str, *, agent: AnyAgent | None = None, deps: object = None) -> RunHandle:
+        place = (self.tenant, run_id)
+        if place in self._live:
+            return self._live[place]
+        created, known = await read_run(self.log, run_id, tenant=self.tenant)
+        history = list[Message]()
+        if created.previous:
+            with suppress(NotFound):  # the run can be watched all the same
+                history = await load_history(self.log, created)
+        if place in self._live:  # somebody attached or began meanwhile
+            return self._live[place]
+
+        def build(events: Sequence[AnyEvent]) -> RunResult[object]:
+            check_failed(events)
+            chosen = agent or self.find_agent(created.agent, created.labels.get("model"))
+            run = chosen.open_recorded(created, events or known, deps=deps)
+            run.scope.close()
+            run.messages = [*history, *build_conversation(events or known)]
+            return build_result(run, chosen.output_type)
+
+        def cancel(reason: str) -> None:
+            self._spawn(self._cancel_followed(run_id, reason))
+
+        def start(handle: RunHandle) -> None:
+            self._drive(handle, self.follow(run_id))
+
+        return RunHandle(run_id, created.agent, build=build, cancel=cancel, start=start)
+
+    async def _cancel_followed(self, run_id: str, reason: str) -> None:
+        try:
+            await self.cancel(run_id, reason=reason)
+        except (Conflict, NotFound):
+            pass  # there is nothing left to stop
+        except Exception as error:  # nobody waits for it, and the other runs of the group must not end with it
+            facts = {"message": f"run {run_id} could not be cancelled", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(facts)
+
+    async def replay(self, run_id: str, *, agent: AnyAgent | None = None) -> RunResult[object]:
+        """Drive a run again from its log alone; see `quorate.agent.replay`.
+
+        Raises:
+            NotFound: There is no such run.
+            Nondeterministic: It comes to another end.
+        """
+        created, events = await read_run(self.log, run_id, tenant=self.tenant)
+        history = await load_history(self.log, created) if created.previous else ()
+        chosen = agent or self.find_agent(created.agent, created.labels.get("model"))
+        return await replay(chosen, events, history=history)
+
+    async def show(self, run_id: str) -> RunSummary:
+        """Return the one-line view of a run.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        _, events = await read_run(self.log, run_id, tenant=self.tenant)
+        summary = summarize(None, events)
+        assert summary is not None
+        return summary
+
+    async def list_runs(
+        self,
+        *,
+        status: Status | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        order: RunOrder = "newest",
+        before: str | None = None,
+        limit: int = 50,
+    ) -> list[RunSummary]:
+        """List runs; see `quorate.ports.Log`."""
+        return await self.log.list_runs(
+            status=status, agent=agent, session=session, tenant=self.tenant, order=order, before=before, limit=limit
+        )
+
+    async def follow(self, run_id: str, *, after: int = 0) -> AsyncGenerator[AnyEvent]:
+        """Yield a run's events after a position, whichever process works on it, until it ends or rests.
+
+        A run that was handed over does not rest: the next worker goes on with it.
+
+        Raises:
+            NotFound: There is no such run, or it was deleted.
+        """
+        _, events = await read_run(self.log, run_id, tenant=self.tenant)
+        last: AnyEvent = events[-1]
+        events = events[after:]
+        while True:
+            for last in events:
+                yield last
+            is_handed_over = isinstance(last, RunWaiting) and last.reason == "interrupted" and last.wakes is not None
+            if isinstance(last, (*ENDINGS, RunWaiting)) and not is_handed_over:
+                return
+            await asyncio.sleep(FOLLOW_S)
+            seq = await self.log.last(run_id)
+            if seq < last.seq:
+                raise NotFound(f"Run {run_id!r} was deleted while it was followed.", run=run_id)
+            events = await self.log.read(run_id, after=last.seq) if seq > last.seq else []
+
+    async def cancel(self, run_id: str, *, reason: str = "", by: str = "local") -> None:
+        """Stop a run, wherever it is worked on; one that rests, or whose process died, is ended here.
+
+        Raises:
+            NotFound: There is no such run.
+            Conflict: It has ended already.
+        """
+        async with self._noted("run.cancel", by=by, object=f"run/{run_id}", reason=reason):
+            live = self._live.get((self.tenant, run_id))
+            if live is not None and live.run is not None and not live.is_at_rest:
+                live.run.record(CancelRequested, "cancel", reason=reason, by=by)
+                live.run.cancel(reason)
+                return
+            build = partial(build_cancel, now=self.clock.now(), reason=reason, by=by)
+            events = await append_control(self.log, run_id, build, tenant=self.tenant)
+            before = summarize(None, events[:-1])
+            if before is not None and (before.status in RESTING or await self._is_abandoned(before)):
+                await end_resting(self.log, events, clock=self.clock, reason=reason or "The run was cancelled.")
+
+    async def _is_abandoned(self, summary: RunSummary) -> bool:
+        """Whether nobody works on a run that runs by its log; what never had an owner may be anybody's."""
+        if summary.status != "running" or not summary.owner:
+            return False
+        is_ours = summary.owner == self.owner.id  # and no handle of ours works on it
+        return is_ours or await self.owner.is_away(summary.owner, now=self.clock.now())
+
+    async def decide(
+        self, run_id: str, key: str, *, approved: bool, by: str, reason: str = "", arguments: str | None = None
+    ) -> None:
+        """Answer whether a call may be made; the answer is bound to the exact call that was asked about.
+
+        Raises:
+            NotFound: There is no such run, or it asked nothing under `key`.
+            Conflict: It was answered already, or too late.
+            Forbidden: Whoever asked for the run may not answer.
+            InvalidInput: The arguments differ where they may not.
+        """
+        build = partial(
+            build_answer,
+            key=key,
+            approved=approved,
+            by=by,
+            reason=reason,
+            arguments=arguments,
+            now=self.clock.now(),
+        )
+        action = "approval.approve" if approved else "approval.reject"
+        async with self._noted(action, by=by, object=f"run/{run_id}/{key}", reason=reason):
+            await append_control(self.log, run_id, build, tenant=self.tenant)
+
+    async def answer(self, run_id: str, key: str, *, text: str, by: str) -> None:
+        """Tell a run what it asked a person for.
+
+        Raises:
+            NotFound: There is no such run, or it asked nothing under `key`.
+            Conflict: It was answered already, or too late.
+            InvalidInput: The answer is none of the choices.
+        """
+        build = partial(build_input, key=key, text=text, by=by, now=self.clock.now())
+        async with self._noted("input.give", by=by, object=f"run/{run_id}/{key}"):
+            await append_control(self.log, run_id, build, tenant=self.tenant)
+
+    async def questions(self, *, limit: int = 100) -> list[OpenQuestion]:
+        """List what the runs that rest ask of people, those of the oldest run first."""
+        return await read_questions(self.log, tenant=self.tenant, limit=limit)
+
+    def for_tenant(self, tenant: str) -> Runtime:
+        """Return the same, for the runs of another tenant.
+
+        Raises:
+            InvalidInput: It is no tenant's id.
+        """
+        if tenant == self.tenant:
+            return self
+        other = copy.copy(self)
+        other.tenant = check_id(tenant, "tenant")
+        other.__dict__.pop("audit", None)
+        return other
+
+    def release(self) -> None:
+        """Let go of everything under way: runs rest and can be resumed; those that a worker took are handed over."""
+        for task in list(self._tasks):
+            task.cancel()
+        self.owner.rest()
+
+    def _noted(
+        self, action: str, *, by: str, object: str, reason: str = ""
+    ) -> AbstractAsyncContextManager[dict[str, str]]:
+        most = self.settings.worker.patience_s
+        return noted(self.audit, action, principal=by, object=object, reason=reason, clock=self.clock, max_wait_s=most)
+
+    def _check_queued(self, agent: AnyAgent, *, model: str | None, deps: object) -> None:
+        if deps is not None:
+            raise InvalidInput("`deps` live in this process: a run that a worker does cannot have them.")
+        try:
+            self.find_agent(agent.name, model)
+        except UnknownName as error:
+            raise InvalidInput(f"A worker finds agents by name: {error.message}") from error
+
+    async def _enqueue(self, order: Order, agent: AnyAgent, accepted: Acceptance) -> RunHandle:
+        """Record a run without beginning it: the first worker that looks takes it."""
+        options = structs.replace(accepted.options, log=self.log, clock=self.clock)
+        run = agent.open_run(order.message, history=accepted.history, options=options, queued=True)
+        try:
+            await run.journal.commit()
+        except Fenced:  # somebody with the same key was quicker
+            pass
+        finally:
+            run.scope.close()
+        # Ten thousand queued runs are not looked at until somebody wants to know.
+        return await self._find_handle(run.info.run, agent=agent)
+
+    async def begin(self) -> None:
+        """Show that this process is alive, from now on; done by itself with the first run.
+
+        Raises:
+            Unavailable: The store cannot be reached.
+        """
+        await self.owner.begin(self._group)
+
+    async def _complete(self, options: RunOptions) -> RunOptions:
+        """Add what every attempt of this process has."""
+        await self.begin()
+        return structs.replace(
+            options,
+            log=self.log,
+            clock=self.clock,
+            owner=self.owner.id,
+            services=RunServices(state=lambda: self.state, artifacts=lambda: self.artifacts),
+            wrap=partial(Offloaded, above_bytes=self.settings.artifacts.above_kb << 10),
+        )
+
+    def _start(self, run: Run, agent: AnyAgent) -> RunHandle:
+        run_id = run.info.run
+
+        def build(_: Sequence[AnyEvent]) -> RunResult[object]:
+            return build_result(run, agent.output_type)
+
+        before = self._live.get((self.tenant, run_id))
+        if before is not None and before.run is not None:
+            before.run.fence()
+        return self._drive(RunHandle(run_id, agent.name, build=build, cancel=run.cancel, run=run), attempt(run))
+
+    def _drive(self, handle: RunHandle, items: Items) -> RunHandle:
+        self._live[self.tenant, handle.id] = handle
+        handle.task = self._spawn(handle.drive(items))
+        handle.task.add_done_callback(partial(self._forget, handle))
+        return handle
+
+    def _forget(self, handle: RunHandle, _: asyncio.Task[None]) -> None:
+        """Let whoever waits go on, once nobody finds the run here any more; also when it was released at once."""
+        place = (self.tenant, handle.id)
+        if self._live.get(place) is handle:
+            del self._live[place]
+        if handle.run is not None:
+            handle.run.scope.close()
+        handle.finish()
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Do something beside the block, until it is done or the runtime lets go of everything."""
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _check_open(events: Sequence[AnyEvent]) -> None:
+    summary = summarize(None, events)
+    if summary is not None and isinstance(events[-1], ENDINGS):
+        run = summary.run
+        raise Conflict(f"Run {run!r} has ended ({summary.status}): look at it with `quorate runs show {run}`.", run=run)
