@@ -1,19 +1,25 @@
 """A process that runs an agent whose tools leave effects in a file, and says on its standard output how far it is.
 
 `python journalist.py start|resume DATABASE JOURNAL RUN [HOLD …]`: what is named in HOLD is begun and never ended, so
-that whoever reads the output can kill the process in the middle of exactly that.
+that whoever reads the output can kill the process in the middle of exactly that. A HOLD is the name of a call or a
+model's turn, held before its effect; or a name and a boundary: `a.unstarted` (its start is not recorded yet), `a.left`
+(its effect is there), `a.unwritten` (its result is not recorded yet), `a.written` (its result is recorded, and the
+process does not know it yet). The last two are there for the `outcome` of the run, too.
 """
 
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
-from quorate import Agent, Request, RunContext, RunOptions, ScriptedModel, open_sqlite_log, tool
+from quorate import Agent, Request, RunContext, RunOptions, ScriptedModel, Settings, tool
+from quorate.assembly import open_store
 from quorate.codec.json import encode_text
-from quorate.events import AnyEvent, ToolFinished
+from quorate.events import AnyEvent, RunCompleted, ToolFinished, ToolStarted
 from quorate.models.scripted import call
+from quorate.ports import Log
 
 TURNS = (
     [call("write", name="a")],
@@ -46,7 +52,14 @@ class Journal:
         if name in self.held:
             await asyncio.Event().wait()
         self.write(f"done {name} {key}\n")
+        await self.hold(f"{name}.left")
         return f"{name} written"
+
+    async def hold(self, place: str) -> None:
+        """Stay at a place for ever, if this is where the process is to die."""
+        if place in self.held:
+            say("at", place)
+            await asyncio.Event().wait()
 
     def write(self, line: str) -> None:
         """One line that survives the death of the process."""
@@ -55,6 +68,35 @@ class Journal:
             os.write(handle, line.encode())
         finally:
             os.close(handle)
+
+
+class Held:
+    """A log that can be held on either side of a commit."""
+
+    def __init__(self, inner: Log, journal: Journal) -> None:
+        self.inner = inner
+        self.journal = journal
+
+    async def append(self, run: str, events: Sequence[AnyEvent], *, expected: int) -> None:
+        for event in events:
+            if isinstance(event, ToolStarted):
+                await self.journal.hold(f"{msgspec.json.decode(event.call.arguments or '{}').get('name')}.unstarted")
+        names = [name for event in events if (name := find_name(event))]
+        for name in names:
+            await self.journal.hold(f"{name}.unwritten")
+        await self.inner.append(run, events, expected=expected)
+        for name in names:
+            await self.journal.hold(f"{name}.written")
+
+    async def read(self, run: str, *, after: int = 0, limit: int | None = None) -> list[AnyEvent]:
+        return await self.inner.read(run, after=after, limit=limit)
+
+
+def find_name(event: AnyEvent) -> str:
+    """What an event is the result of; empty for others."""
+    if isinstance(event, RunCompleted):
+        return "outcome"
+    return str(event.result.content).split()[0] if isinstance(event, ToolFinished) else ""
 
 
 def build(journal: Journal) -> Agent[None, str]:
@@ -108,13 +150,15 @@ def tell(event: AnyEvent) -> None:
 
 async def main(mode: str, database: str, path: str, run: str, *held: str) -> None:
     """Run or resume, and say how it ended."""
-    agent = build(Journal(path, set(held)))
-    async with open_sqlite_log(database) as log:
-        options = RunOptions(log=log, run_id=run, listeners=(tell,))
+    journal = Journal(path, set(held))
+    agent = build(journal)
+    async with open_store(Settings(database=database)) as store:
+        log = Held(store.log, journal)
+        options = RunOptions(log=log, run_id=run, listeners=(tell,))  # type: ignore[arg-type]
         if mode == "start":
             result = await agent.run("write everything", options=options)
         else:
-            result = await agent.resume(run, log=log, options=options)
+            result = await agent.resume(run, log=log, options=options)  # type: ignore[arg-type]
     messages = msgspec.to_builtins(result.messages)
     say("end", encode_text({"status": result.status, "text": result.text, "messages": messages}))
 

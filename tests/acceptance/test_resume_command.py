@@ -109,7 +109,7 @@ def open_site() -> Iterator[Site]:
 def build_project(folder: Path) -> None:
     (folder / "agents").mkdir()
     (folder / "agents/walker.md").write_text(AGENT)
-    (folder / "quorate.toml").write_text('database = "runs.db"\n\n[agents]\ndirectories = ["agents"]\n')
+    (folder / "quorate.toml").write_text('[agents]\ndirectories = ["agents"]\n')
 
 
 def type_command(folder: Path, *words: str) -> dict[str, object] | list[dict[str, object]]:
@@ -131,9 +131,12 @@ def find_recorded(events: list[dict[str, object]]) -> set[object]:
 
 
 @pytest.mark.parametrize("page", ["/first", "/left", "/right", "/last"])
-def test_a_killed_command_is_finished_by_another(page: str, tmp_path: Path) -> None:
+def test_a_killed_command_is_finished_by_another(
+    page: str, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """kill -9 while a page is being fetched, then `runs resume`: recorded pages are not fetched again. row: B5"""
     build_project(tmp_path)
+    monkeypatch.setenv("QUORATE_DATABASE", database)
     with open_site() as site:
         site.held = page
         with subprocess.Popen(

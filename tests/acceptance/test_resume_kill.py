@@ -12,8 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from quorate.events import AnyEvent, ApprovalDecided, ApprovalRequested, RunResumed, ToolFinished, ToolStarted
-from quorate.state.backends.sqlite import open_sqlite_log
+from quorate import Settings
+from quorate.assembly import open_store
+from quorate.events import (
+    ENDINGS,
+    AnyEvent,
+    ApprovalDecided,
+    ApprovalRequested,
+    RunResumed,
+    ToolFinished,
+    ToolStarted,
+)
 
 PROGRAM = Path(__file__).with_name("journalist.py")
 RUN = "run-1"
@@ -31,6 +40,13 @@ POINTS = {
     "in a delegate's model call": ("clerk-2", "asked clerk-2, recorded i"),
     "beside a delegate that is done": ("i", "entered i, recorded g, recorded h"),
     "in the last model call": ("writer-6", "asked writer-6"),
+    "before the first call is recorded": ("a.unstarted", "at a.unstarted"),
+    "after an effect": ("a.left", "at a.left"),
+    "after the effects of two of four": ("b.left d.left", "at b.left, at d.left"),
+    "before a result is recorded": ("f.unwritten", "at f.unwritten"),
+    "after the commit of a result, before its answer": ("f.written", "at f.written"),
+    "after the commit of a delegate's result": ("h.written", "at h.written"),
+    "before the outcome": ("outcome.unwritten", "at outcome.unwritten"),
 }
 
 AGAIN_AND_AGAIN = (
@@ -48,14 +64,28 @@ AGAIN_AND_AGAIN = (
 )
 
 
-def start(folder: Path, mode: str, *held: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(PROGRAM), mode, str(folder / "log.db"), str(folder / "journal"), RUN, *held]
+class Place:
+    """Where a run is recorded, and where its effects are."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self.folder = folder
+        self.database = database
+
+
+@pytest.fixture
+def place(database: str, tmp_path: Path) -> Place:
+    """A fresh place on either kind of database."""
+    return Place(tmp_path, database)
+
+
+def start(place: Place, mode: str, *held: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(PROGRAM), mode, place.database, str(place.folder / "journal"), RUN, *held]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def kill_at(folder: Path, mode: str, held: str, wanted: str) -> None:
+def kill_at(place: Place, mode: str, held: str, wanted: str) -> None:
     """Run until all of the wanted lines were said, then kill -9."""
-    with start(folder, mode, *held.split()) as process:
+    with start(place, mode, *held.split()) as process:
         assert process.stdout is not None
         missing = set(wanted.split(", "))
         for line in process.stdout:
@@ -67,24 +97,25 @@ def kill_at(folder: Path, mode: str, held: str, wanted: str) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def finish(folder: Path, mode: str) -> dict[str, object]:
+def finish(place: Place, mode: str) -> dict[str, object]:
     """Run to the end and return what it was."""
-    with start(folder, mode) as process:
+    with start(place, mode) as process:
         said, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     return json.loads(said.splitlines()[-1].removeprefix("end "))
 
 
-def read_log(folder: Path) -> list[AnyEvent]:
+def read_log(place: Place) -> list[AnyEvent]:
     async def read() -> list[AnyEvent]:
-        async with open_sqlite_log(folder / "log.db") as log:
-            return await log.read(RUN)
+        async with open_store(Settings(database=place.database)) as store:
+            return await store.log.read(RUN)
 
     return asyncio.run(read())
 
 
-def read_journal(folder: Path, word: str) -> Counter[str]:
-    lines = (folder / "journal").read_text().splitlines() if (folder / "journal").exists() else []
+def read_journal(place: Place, word: str) -> Counter[str]:
+    path = place.folder / "journal"
+    lines = path.read_text().splitlines() if path.exists() else []
     return Counter(line.split()[1] for line in lines if line.split()[0] == word)
 
 
@@ -94,13 +125,13 @@ def find_recorded(events: Iterable[AnyEvent]) -> set[str]:
     }
 
 
-def check_whole(folder: Path, begun: Counter[str], recorded: set[str]) -> None:
+def check_whole(place: Place, begun: Counter[str], recorded: set[str]) -> None:
     """Everything was done, what was recorded was not done again, and what was not begun was done once."""
-    after, done = read_journal(folder, "begin"), read_journal(folder, "done")
+    after, done = read_journal(place, "begin"), read_journal(place, "done")
     assert set(done) == EVERYTHING
     assert {name for name in recorded if after[name] != begun[name]} == set(), "a recorded call was made again"
     assert {name for name in EVERYTHING - set(begun) if after[name] != 1} == set(), "a fresh call was made twice"
-    events = read_log(folder)
+    events = read_log(place)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert Counter(e.key for e in events if isinstance(e, ToolFinished)).most_common(1)[0][1] == 1
 
@@ -109,77 +140,96 @@ def check_whole(folder: Path, begun: Counter[str], recorded: set[str]) -> None:
 def faultless(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """What the run gives when nobody kills it."""
     folder = tmp_path_factory.mktemp("faultless")
-    result = finish(folder, "start")
+    place = Place(folder, str(folder / "log.db"))
+    result = finish(place, "start")
     assert (result["status"], result["text"]) == ("completed", "all written")
-    assert read_journal(folder, "done") == Counter(EVERYTHING)
+    assert read_journal(place, "done") == Counter(EVERYTHING)
     return result
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_a_killed_run_is_finished_by_another_process(point: str, faultless: dict[str, object], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("database", "point"),
+    # What a run does beside a boundary is the same on either database.
+    [("sqlite", point) for point in POINTS]
+    + [("postgres", point) for point in POINTS if POINTS[point][1][:3] == "at "],
+    indirect=["database"],
+)
+def test_a_killed_run_is_finished_by_another_process(point: str, faultless: dict[str, object], place: Place) -> None:
     """Killed with -9 in the middle of something, it is resumed: no recorded step again, and the same result.
     row: B5"""
     held, wanted = POINTS[point]
-    kill_at(tmp_path, "start", held, wanted)
-    begun, recorded = read_journal(tmp_path, "begin"), find_recorded(read_log(tmp_path))
+    kill_at(place, "start", held, wanted)
+    begun, recorded = read_journal(place, "begin"), find_recorded(read_log(place))
     assert {line.split()[1] for line in wanted.split(", ") if line.startswith("recorded")} <= recorded
-    assert not recorded & set(held.split())
-    assert finish(tmp_path, "resume") == faultless
-    check_whole(tmp_path, begun, recorded)
+    assert not recorded & {one for one in held.split() if not one.endswith(".written")}
+    assert {one.removesuffix(".written") for one in held.split() if one.endswith(".written")} <= recorded
+    assert finish(place, "resume") == faultless
+    check_whole(place, begun, recorded)
 
 
-def test_a_run_that_is_killed_again_and_again_gets_done(faultless: dict[str, object], tmp_path: Path) -> None:
+def test_a_run_that_died_after_its_end_was_recorded_has_ended(faultless: dict[str, object], place: Place) -> None:
+    """The outcome was committed and nobody was told: it stands, and nothing is done again."""
+    kill_at(place, "start", "outcome.written", "at outcome.written")
+    events, begun = read_log(place), read_journal(place, "begin")
+    assert isinstance(events[-1], ENDINGS)
+    result = finish(place, "resume")
+    assert (result["status"], result["text"]) == (faultless["status"], faultless["text"])
+    assert (read_log(place), read_journal(place, "begin")) == (events, begun)
+
+
+def test_a_run_that_is_killed_again_and_again_gets_done(faultless: dict[str, object], place: Place) -> None:
     """Each new process goes on where the last one died, and the one that survives gives the same result."""
     mode = "start"
     for held in AGAIN_AND_AGAIN:
         wanted = ", ".join(f"asked {one}" if "-" in one else f"entered {one}" for one in held.split())
-        kill_at(tmp_path, mode, held, wanted)
+        kill_at(place, mode, held, wanted)
         mode = "resume"
-    begun, events = read_journal(tmp_path, "begin"), read_log(tmp_path)
+    begun, events = read_journal(place, "begin"), read_log(place)
     assert sum(isinstance(event, RunResumed) for event in events) == len(AGAIN_AND_AGAIN) - 1
-    assert finish(tmp_path, "resume") == faultless
-    check_whole(tmp_path, begun, find_recorded(events))
+    assert finish(place, "resume") == faultless
+    check_whole(place, begun, find_recorded(events))
 
 
-def test_a_call_with_a_key_is_repeated_under_the_same_key(tmp_path: Path) -> None:
+def test_a_call_with_a_key_is_repeated_under_the_same_key(place: Place) -> None:
     """What was under way is made again with the key it had, so that the other side can tell."""
-    kill_at(tmp_path, "start", "f", "entered f")
-    finish(tmp_path, "resume")
-    lines = [line.split() for line in (tmp_path / "journal").read_text().splitlines()]
+    kill_at(place, "start", "f", "entered f")
+    finish(place, "resume")
+    lines = [line.split() for line in (place.folder / "journal").read_text().splitlines()]
     keys = [words[2] for words in lines if words[:2] == ["begin", "f"]]
     assert len(keys) == 2
     assert len(set(keys)) == 1
 
 
-def test_an_unsafe_call_that_was_cut_waits_for_a_person(faultless: dict[str, object], tmp_path: Path) -> None:
+def test_an_unsafe_call_that_was_cut_waits_for_a_person(faultless: dict[str, object], place: Place) -> None:
     """Nobody pays twice by guessing: the run rests until somebody says whether to repeat the call."""
-    kill_at(tmp_path, "start", "j", "entered j")
-    assert finish(tmp_path, "resume")["status"] == "waiting"
-    assert read_journal(tmp_path, "begin")["j"] == 1
-    asyncio.run(answer(tmp_path))
-    assert finish(tmp_path, "resume") == faultless
-    assert (read_journal(tmp_path, "begin")["j"], read_journal(tmp_path, "done")["j"]) == (2, 1)
-    assert sum(isinstance(e, ToolStarted) and e.call.name == "pay" for e in read_log(tmp_path)) == 2
+    kill_at(place, "start", "j", "entered j")
+    assert finish(place, "resume")["status"] == "waiting"
+    assert read_journal(place, "begin")["j"] == 1
+    asyncio.run(answer(place))
+    assert finish(place, "resume") == faultless
+    assert (read_journal(place, "begin")["j"], read_journal(place, "done")["j"]) == (2, 1)
+    assert sum(isinstance(e, ToolStarted) and e.call.name == "pay" for e in read_log(place)) == 2
 
 
-def test_each_unknown_outcome_is_asked_about_anew(faultless: dict[str, object], tmp_path: Path) -> None:
+def test_each_unknown_outcome_is_asked_about_anew(faultless: dict[str, object], place: Place) -> None:
     """A yes is for one repetition: when that one is cut too, the run asks again."""
-    kill_at(tmp_path, "start", "j", "entered j")
+    kill_at(place, "start", "j", "entered j")
     for times in (1, 2):
-        assert finish(tmp_path, "resume")["status"] == "waiting"
-        assert finish(tmp_path, "resume")["status"] == "waiting", "asking again is no answer"
-        assert read_journal(tmp_path, "begin")["j"] == times
-        asyncio.run(answer(tmp_path))
+        assert finish(place, "resume")["status"] == "waiting"
+        assert finish(place, "resume")["status"] == "waiting", "asking again is no answer"
+        assert read_journal(place, "begin")["j"] == times
+        asyncio.run(answer(place))
         if times == 1:
-            kill_at(tmp_path, "resume", "j", "entered j")
-    assert finish(tmp_path, "resume") == faultless
-    assert sum(isinstance(event, ApprovalRequested) for event in read_log(tmp_path)) == 2
-    assert read_journal(tmp_path, "done")["j"] == 1
+            kill_at(place, "resume", "j", "entered j")
+    assert finish(place, "resume") == faultless
+    assert sum(isinstance(event, ApprovalRequested) for event in read_log(place)) == 2
+    assert read_journal(place, "done")["j"] == 1
 
 
-async def answer(folder: Path) -> None:
+async def answer(place: Place) -> None:
     """Say yes to what the run asks."""
-    async with open_sqlite_log(folder / "log.db") as log:
+    async with open_store(Settings(database=place.database)) as store:
+        log = store.log
         events = await log.read(RUN)
         asked = next(event for event in reversed(events) if isinstance(event, ApprovalRequested))
         place = len(events) + 1

@@ -18,6 +18,13 @@ COMMANDS = {
     "doctor": "doctor",
     "agents": "agents",
     "runs": "runs",
+    "worker": "worker",
+    "approvals": "approvals",
+    "sessions": "sessions",
+    "state": "state",
+    "artifacts": "artifacts",
+    "audit": "audit",
+    "backup": "backup",
     "tools": "tools",
     "config": "config",
 }

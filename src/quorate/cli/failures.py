@@ -32,6 +32,7 @@ _ERROR_CODES = {
     "unavailable": 6,
     "storage_full": 6,
     "corrupt_state": 6,
+    "incompatible": 6,
     "upstream_error": 6,
     "rate_limited": 6,
     "unauthenticated": 7,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, cast
+from typing import Annotated, TypeVar, cast
 
 import msgspec
 import typer
@@ -11,6 +11,8 @@ from msgspec import structs
 
 from quorate.errors import InvalidInput, UnknownName
 from quorate.specs import Limits
+
+T = TypeVar("T")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 """Print JSON instead of words."""
@@ -33,8 +35,28 @@ LimitOptions = Annotated[
     ),
 ]
 """Bounds of a run."""
+Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")]
+"""Overwrite a file."""
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+"""Change nothing."""
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+"""Do not ask."""
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 """Which run."""
+
+
+def read_word(what: str, word: str | None, choices: Sequence[T]) -> T | None:
+    """Read one of a few words; `None` when none was given.
+
+    Raises:
+        UnknownName: It is none of them.
+    """
+    for known in choices:
+        if known == word:
+            return known
+    if word is not None:
+        raise UnknownName(what, word, [str(choice) for choice in choices])
+    return None
 
 
 def read_limits(given: Sequence[str], *, base: Limits) -> Limits:

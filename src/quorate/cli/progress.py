@@ -10,6 +10,7 @@ from quorate.events import (
     AnyEvent,
     ApprovalRequested,
     Event,
+    InputRequested,
     ModelFailed,
     ModelReplied,
     ModelRequested,
@@ -103,6 +104,8 @@ class ProgressTree:
             return None
         if isinstance(event, ApprovalRequested):
             return f"? {describe_call(event.call)} waits for an answer under {event.key}"
+        if isinstance(event, InputRequested):
+            return f"? {clean_line(event.question)} waits for an answer under {event.key}"
         if isinstance(event, (*ENDINGS, RunWaiting)) and self.root is not None:
             self.root.end(str(get_status(event)), event.time)
             return self.root.describe(event.time)

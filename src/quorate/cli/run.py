@@ -15,13 +15,13 @@ from quorate.cli.console import say, say_json, say_styled, tell
 from quorate.cli.failures import describe, get_exit_code
 from quorate.cli.opening import run_with_runtime
 from quorate.cli.options import Json, LimitOptions, Model, Quiet, read_limits
-from quorate.cli.render import build_document, build_failure, render_failure, render_output, render_report
-from quorate.cli.watch import is_failed_run, watch
+from quorate.cli.render import render_output
+from quorate.cli.results import say_failed, say_result
+from quorate.cli.watch import watch
 from quorate.cli.words import clean_line
 from quorate.errors import InvalidInput, QuorateError
 from quorate.ids import new_id
-from quorate.messages import Message
-from quorate.runtime import Runtime
+from quorate.runtime import RunHandle, Runtime
 from quorate.settings.values import cap_limits
 from quorate.specs import Limits
 
@@ -43,6 +43,7 @@ class Order(Struct, kw_only=True):
     limits: Sequence[str] = ()
     session: str | None = None
     quiet: bool = False
+    idempotency_key: str | None = None
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -60,31 +61,51 @@ def run(
     session: Annotated[
         str | None, typer.Option("--session", metavar="NAME", help="The session that the run belongs to.")
     ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Queue it for a worker, print its id, and leave.")
+    ] = False,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option("--idempotency-key", metavar="KEY", help="The same key and the same task are the same run."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Do a task, show how it goes, and print what was found."""
-    order = Order(agent=agent, model=model, limits=limit or (), session=session, quiet=quiet)
+    order = Order(
+        agent=agent, model=model, limits=limit or (), session=session, quiet=quiet, idempotency_key=idempotency_key
+    )
     task = read_task(text)
 
     async def work(runtime: Runtime) -> int:
+        if detach:
+            handle = await _submit(runtime, task, order, start=False)
+            if json:
+                say_json({"run_id": handle.id, "agent": handle.agent, "status": "queued"})
+            else:
+                say(handle.id)
+                tell(f"Queued. A worker does it: quorate worker. Look: quorate runs wait {handle.id}")
+            return 0
         try:
             result, code = await do_task(runtime, task, order)
         except QuorateError as error:
-            return _report_failure(error, order, json=json)
-        if json:
-            say_json(build_document(result))
-        else:
-            say_styled(render_report(result))
+            return say_failed(error, agent=order.agent or "", json=json)
+        say_result(result, json=json)
         return code
 
     return run_with_runtime(work)
 
 
-def chat(*, agent: AgentOption = None, model: Model = None, limit: LimitOptions = None, quiet: Quiet = False) -> int:
-    """Talk with an agent, line by line; what was said before is known."""
-    order = Order(agent=agent, model=model, limits=limit or (), session=new_id("session"), quiet=quiet)
-    history: Sequence[Message] = ()
+def chat(
+    *,
+    agent: AgentOption = None,
+    model: Model = None,
+    limit: LimitOptions = None,
+    session: Annotated[str | None, typer.Option("--session", metavar="NAME", help="The session to go on with.")] = None,
+    quiet: Quiet = False,
+) -> int:
+    """Talk with an agent, line by line; what was said before is known, also in a session of another day."""
+    order = Order(agent=agent, model=model, limits=limit or (), session=session or new_id("session"), quiet=quiet)
     is_person = sys.stdin.isatty()
     if is_person:
         tell(CHAT_HELP)
@@ -99,28 +120,30 @@ def chat(*, agent: AgentOption = None, model: Model = None, limit: LimitOptions 
         if word in {"/exit", "/quit"}:
             return 0
         if word == "/new":
-            history = ()
+            order.session = new_id("session")
         elif word == "/agent":
             order.agent = rest.strip() or None
         elif word.startswith("/"):
             tell(CHAT_HELP)
         elif line:
-            history = run_with_runtime(partial(_take_turn, line=line, order=order, history=history))
+            run_with_runtime(partial(_take_turn, line=line, order=order))
 
 
-async def do_task(
-    runtime: Runtime, task: str, order: Order, *, history: Sequence[Message] = ()
-) -> tuple[RunResult[object], int]:
+async def do_task(runtime: Runtime, task: str, order: Order) -> tuple[RunResult[object], int]:
     """Submit a task and watch it to its end; return how it went, and the exit code that says so."""
-    handle = await runtime.submit(
+    return await watch(await _submit(runtime, task, order), quiet=order.quiet)
+
+
+async def _submit(runtime: Runtime, task: str, order: Order, *, start: bool = True) -> RunHandle:
+    return await runtime.submit(
         task,
         agent=order.agent,
         model=order.model,
         session=order.session,
         limits=_find_limits(runtime, task, order),
-        history=history,
+        idempotency_key=order.idempotency_key,
+        start=start,
     )
-    return await watch(handle, quiet=order.quiet)
 
 
 def read_task(text: str) -> str:
@@ -148,26 +171,15 @@ def _find_limits(runtime: Runtime, task: str, order: Order) -> Limits | None:
     return cap_limits(read_limits(order.limits, base=base), runtime.settings.limits)
 
 
-def _report_failure(error: QuorateError, order: Order, *, json: bool) -> int:
-    if not is_failed_run(error):
-        raise error
-    agent = order.agent or "The agent"
-    tell(f"quorate: {render_failure(error, agent=agent)}")
-    if json:
-        say_json(build_failure(error, agent=order.agent or ""))
-    return 1
-
-
-async def _take_turn(runtime: Runtime, *, line: str, order: Order, history: Sequence[Message]) -> Sequence[Message]:
+async def _take_turn(runtime: Runtime, *, line: str, order: Order) -> None:
     try:
-        result, code = await do_task(runtime, line, order, history=history)
+        result, code = await do_task(runtime, line, order)
     except QuorateError as error:
         if get_exit_code(error) == MISSING:
             raise
         tell(f"quorate: {describe(error)}")
-        return history
+        return
     if code == 0:
         say_styled(list(render_output(result.output))[1:])
     else:
         say(clean_line(result.reason))
-    return result.messages

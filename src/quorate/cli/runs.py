@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
-from typing import Annotated, get_args
+from typing import Annotated, TypeVar, get_args
 
 import typer
 
 from quorate.cli.console import Line, say, say_all, say_json, say_json_line, say_styled, tell
 from quorate.cli.facts import describe_event, render_event, render_events
-from quorate.cli.failures import get_status_code
 from quorate.cli.opening import run_with_runtime
-from quorate.cli.options import Json, Quiet, RunId
+from quorate.cli.options import Json, Quiet, RunId, read_word
+from quorate.cli.person import get_user
 from quorate.cli.render import (
-    build_document,
-    build_failure,
     count_calls,
-    render_failure,
     render_recorded,
-    render_report,
 )
-from quorate.cli.watch import is_failed_run, watch
+from quorate.cli.replay import add_replay_commands
+from quorate.cli.results import go_on, say_result
+from quorate.cli.runs_keep import add_keep_commands
+from quorate.cli.watch import watch
 from quorate.cli.words import align, clean_line, show_cost, show_duration, show_time
-from quorate.errors import InvalidInput, NotFound, QuorateError, UnknownName
+from quorate.errors import InvalidInput, NotFound
 from quorate.events import (
     ENDINGS,
     AnyEvent,
@@ -33,23 +31,32 @@ from quorate.events import (
     RunWaiting,
     Status,
 )
-from quorate.runtime import Runtime, find_questions
+from quorate.ports import RunOrder
+from quorate.runtime import Runtime
+from quorate.runtime.questions import find_approvals
 
+T = TypeVar("T")
 MOST_LISTED = 20
+STATUSES: tuple[Status, ...] = get_args(Status)
+ORDERS: tuple[RunOrder, ...] = get_args(RunOrder)
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands about runs."""
     group = typer.Typer(
-        help="List, show, follow, resume, replay, cancel and answer runs.", rich_markup_mode=None, no_args_is_help=True
+        help="List, show, follow, resume, replay, fork, cancel, answer, export and delete runs.",
+        rich_markup_mode=None,
+        no_args_is_help=True,
     )
     group.command("list")(list_runs)
     group.command("show")(show_run)
     group.command("events")(show_events)
     group.command("resume")(resume_run)
-    group.command("replay")(replay_run)
+    add_replay_commands(group)
+    group.command("wait")(wait_run)
     group.command("cancel")(cancel_run)
     group.command("decide")(decide)
+    add_keep_commands(group)
     app.add_typer(group, name="runs")
 
 
@@ -57,15 +64,22 @@ def list_runs(
     *,
     status: Annotated[str | None, typer.Option("--status", help="Only those that stand so, such as waiting.")] = None,
     agent: Annotated[str | None, typer.Option("--agent", "-a", help="Only those of an agent.")] = None,
-    before: Annotated[str | None, typer.Option("--before", metavar="RUN", help="Only those older than a run.")] = None,
+    session: Annotated[str | None, typer.Option("--session", metavar="NAME", help="Only those of a session.")] = None,
+    sort: Annotated[str, typer.Option("--sort", help="By what: newest, oldest or updated first.")] = "newest",
+    before: Annotated[
+        str | None, typer.Option("--before", metavar="RUN", help="Only those behind a run, in the same order.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many to show.")] = MOST_LISTED,
     json: Json = False,
 ) -> None:
     """List runs, the newest first."""
-    chosen = _read_status(status)
+    chosen = read_word("status", status, STATUSES)
+    order = read_word("order", sort, ORDERS) or "newest"
 
     async def work(runtime: Runtime) -> list[RunSummary]:
-        return await runtime.list_runs(status=chosen, agent=agent, before=before, limit=limit)
+        return await runtime.list_runs(
+            status=chosen, agent=agent, session=session, order=order, before=before, limit=limit
+        )
 
     found = run_with_runtime(work)
     if json:
@@ -76,7 +90,7 @@ def list_runs(
         or ['There are no such runs. Begin one: `quorate run "why is localhost slow?"`.']
     )
     if len(found) == limit:
-        tell(f"Older ones: quorate runs list --before {found[-1].run}")
+        tell(f"Further ones: the same with --before {found[-1].run}")
 
 
 def show_run(
@@ -132,41 +146,23 @@ def show_events(
     run_with_runtime(work)
 
 
-def resume_run(run: RunId, *, json: Json = False, quiet: Quiet = False) -> int:
-    """Go on with a run that rests or whose process died; no recorded step is made again."""
+def wait_run(run: RunId, *, json: Json = False, quiet: Quiet = False) -> int:
+    """Wait until a run ends or rests, whichever process works on it, and print what it gave."""
 
     async def work(runtime: Runtime) -> int:
-        before = await runtime.log.read(run)
-        handle = await runtime.resume(run)
-        try:
-            result, code = await watch(handle, quiet=quiet, before=before)
-        except QuorateError as error:
-            if not is_failed_run(error):
-                raise
-            tell(f"quorate: {render_failure(error, agent=handle.agent)}")
-            if json:
-                say_json(build_failure(error, agent=handle.agent))
-            return 1
-        if json:
-            say_json(build_document(result))
-        else:
-            say_styled(render_report(result))
+        handle = await runtime.attach(run)
+        result, code = await watch(handle, quiet=quiet)
+        say_result(result, json=json)
         return code
 
     return run_with_runtime(work)
 
 
-def replay_run(run: RunId, *, json: Json = False) -> int:
-    """Drive a run again from its log alone: no model, no tool, no network; it must come to the same end."""
+def resume_run(run: RunId, *, json: Json = False, quiet: Quiet = False) -> int:
+    """Go on with a run that rests or whose process died; no recorded step is made again."""
 
     async def work(runtime: Runtime) -> int:
-        result = await runtime.replay(run)
-        if json:
-            say_json({**build_document(result), "replayed": True})
-        else:
-            say(f"Replayed {run} offline: it comes to the same end.")
-            say_styled(render_report(result))
-        return get_status_code(result.status)
+        return await go_on(runtime, run, json=json, quiet=quiet)
 
     return run_with_runtime(work)
 
@@ -180,7 +176,7 @@ def cancel_run(
     """Stop a run, wherever it is worked on."""
 
     async def work(runtime: Runtime) -> RunSummary:
-        await runtime.cancel(run, reason=reason, by=_get_user())
+        await runtime.cancel(run, reason=reason, by=get_user())
         return await runtime.show(run)
 
     summary = run_with_runtime(work)
@@ -213,7 +209,7 @@ def decide(
         await runtime.show(run)
         asked = _find_open(run, await runtime.log.read(run), key)
         if approve is not None:
-            await runtime.decide(run, asked.key, approved=approve, by=_get_user(), reason=reason, arguments=arguments)
+            await runtime.decide(run, asked.key, approved=approve, by=get_user(), reason=reason, arguments=arguments)
         return asked
 
     asked = run_with_runtime(work)
@@ -227,17 +223,8 @@ def decide(
         say(f"{'Approved' if approve else 'Rejected'}. Go on with: quorate runs resume {run}")
 
 
-def _read_status(status: str | None) -> Status | None:
-    for known in get_args(Status):
-        if known == status:
-            return known
-    if status is not None:
-        raise UnknownName("status", status, get_args(Status))
-    return None
-
-
 def _find_open(run: str, events: list[AnyEvent], key: str | None) -> ApprovalRequested:
-    asked = find_questions(events)
+    asked = find_approvals(events)
     chosen = key if key is not None else next(iter(asked), None)
     if chosen is None or chosen not in asked:
         where = f" under {key!r}" if key else ""
@@ -271,10 +258,3 @@ def _render_end(log: list[AnyEvent]) -> Iterator[Line]:
         yield from [("", ""), ("", f"It waits ({last.reason}) for:"), *(("", f"  {key}") for key in keys)]
     elif isinstance(last, ENDINGS):
         yield from [("", ""), ("", describe_event(last))]
-
-
-def _get_user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "local"

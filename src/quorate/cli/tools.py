@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -43,6 +44,9 @@ class Caller(Struct, frozen=True):
     def find(self, key: str) -> AnyEvent | None:
         """Find nothing: there is no log."""
         return None
+
+    def record(self, kind: Callable[..., AnyEvent], key: str, **facts: object) -> None:
+        """Record nothing: there is no log."""
 
 
 def add_commands(app: typer.Typer) -> None:

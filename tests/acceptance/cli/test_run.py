@@ -138,15 +138,16 @@ def test_a_task_that_is_no_text_is_recorded_all_the_same(quorate, project: Path)
 
 
 def test_chat_remembers_what_was_said(quorate) -> None:
-    """Each line is a run of one session; commands steer. row: C17"""
-    done = quorate(
-        "chat", "--agent", "disk-watch", "-q", stdin="watch the disk\n/new\n\n/help\nand again\n/exit\nnever\n"
-    )
+    """Each line is a run of one session, and knows the ones before it; `/new` begins another one. row: C17"""
+    words = "watch the disk\n\n/help\nand again\n/new\nonce more\n/exit\nnever\n"
+    done = quorate("chat", "--agent", "disk-watch", "-q", stdin=words)
     assert done.code == 0
-    assert done.out.count("The [bold]disks[/bold] were measured") == 2
-    runs = quorate("runs", "list", "--json").json
-    assert len(runs) == 2
-    assert runs[0]["session"] == runs[1]["session"]
+    assert done.out.count("The [bold]disks[/bold] were measured") == 3
+    third, second, first = quorate("runs", "list", "--json").json
+    assert first["session"] == second["session"] != third["session"]
+    created = quorate("runs", "show", second["run"], "--events", "--json").json["events"][0]
+    assert created["previous"] == first["run"]
+    assert len(created["messages"]) == 1
 
 
 def test_chat_goes_on_after_a_bad_line(quorate) -> None:

@@ -84,7 +84,7 @@ def test_lists_come_in_pages(quorate) -> None:
     runs = [quorate("run", "watch the disk", "--json", "-q").json["run_id"] for _ in range(3)]
     page = quorate("runs", "list", "--limit", "2")
     assert [line.split()[0] for line in page.out.splitlines()] == [runs[2], runs[1]]
-    assert page.err == f"Older ones: quorate runs list --before {runs[1]}\n"
+    assert page.err == f"Further ones: the same with --before {runs[1]}\n"
     older = quorate("runs", "list", "--before", runs[1], "--status", "completed")
     assert [line.split()[0] for line in older.out.splitlines()] == [runs[0]]
 
