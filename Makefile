@@ -23,8 +23,9 @@ test: $(READY) ## run every test with coverage (at least 90 % of lines)
 check: $(READY) ## format, lint, strict types, shape of the house
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/basedpyright && $(BIN)/python -m pytest -q tests/house
 
-bench: $(READY) ## measure calls, time, memory and import cost
+bench: $(READY) ## measure calls, time, memory, import cost and the record
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+	@$(BIN)/python benchmarks/record.py $(ARGS)
 
 docs: $(READY) ## regenerate the reference pages, then test every page
 	@$(BIN)/python scripts/build_docs.py && $(BIN)/python -m pytest -q tests/docs

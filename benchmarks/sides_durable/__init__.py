@@ -1,0 +1,1 @@
+"""What does each engine of durable steps do with the same work?"""
