@@ -76,10 +76,17 @@ async def attempt(run: Run) -> Steps:
         raise
     finally:
         run.scope.close()
-    if ending[0] is RunWaiting:
-        await _rest(run, **ending[1])
-    else:
-        await _end(run, ending[0], **ending[1])
+    try:
+        if ending[0] is RunWaiting:
+            await _rest(run, **ending[1])
+        else:
+            await _end(run, ending[0], **ending[1])
+    except asyncio.CancelledError:
+        # The end is known and only its record is missing: whoever leaves just now is held up for a moment.
+        with contextlib.suppress(QuorateError, TimeoutError):
+            async with asyncio.timeout(REST_S):
+                await run.journal.commit()
+        raise
     if run.watched:
         for item in run.journal.take():
             yield item

@@ -16,7 +16,7 @@ from tests.unit.state.backup.filling import build_run
 from quorate.state.backends.sqlite import open_sqlite_store
 from quorate.state.backup import create_backup
 
-RUNS = 3000
+RUNS = 10_000
 
 
 def start(database: Path, *words: str) -> subprocess.Popen[str]:
