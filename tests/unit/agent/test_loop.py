@@ -160,7 +160,7 @@ async def test_a_cost_limit_needs_a_known_price() -> None:
 async def test_a_deadline_cuts_a_slow_model_and_a_slow_tool() -> None:
     """`seconds` ends the wait under way, in a model call or a tool. row: C3"""
     effects = Effects()
-    for model in (ScriptedModel([After(30, "late")]), ScriptedModel([call("hang"), "late"])):
+    for model in (ScriptedModel([After(30, "late")]), ScriptedModel([call("hang"), After(30, "late")])):
         began = time.monotonic()
         result = await Agent("slow", model=model, tools=effects.tools()).run("x", limits=Limits(seconds=0.05))
         assert (result.status, result.events[-1].limit) == ("incomplete", "seconds")  # type: ignore[union-attr]
