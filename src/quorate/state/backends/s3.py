@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
@@ -34,7 +35,8 @@ ANSWER_S = 60
 RETRIES = 3
 _LAST = "~"
 """Sorts behind everything that a blob's name may hold."""
-_FULL = ("507", "StorageFull", "QuotaExceeded", "InsufficientStorage")
+_FULL = ("StorageFull", "QuotaExceeded", "InsufficientStorage")
+_STATUS = re.compile(r"status code: (\d{3})")
 
 
 class S3Blobs:
@@ -154,14 +156,16 @@ class S3Blobs:
             ) from error
         except (exceptions.BaseError, OSError) as error:
             words = str(error)
-            if any(word in words for word in _FULL):
+            found = _STATUS.search(words)
+            status = found[1] if found is not None else ""
+            if status == "507" or any(word in words for word in _FULL):
                 raise StorageFull(f"there is no room in {self.where}. Make room, then try again.") from error
             # Of a listing, obstore tells only what the server answered.
-            if "status code: 404" in words:
+            if status == "404":
                 raise NotFound(
                     f"There is no bucket at {self.where}: make it, or name another one.", name=name
                 ) from error
-            if "status code: 403" in words or "status code: 401" in words:
+            if status in ("401", "403"):
                 raise Forbidden(
                     f"{self.where} does not allow that with these credentials: look at the bucket's policy.", name=name
                 ) from error
