@@ -23,9 +23,8 @@ test: $(READY) ## run every test with coverage (at least 90 % of lines)
 check: $(READY) ## format, lint, strict types, shape of the house
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/basedpyright && $(BIN)/python -m pytest -q tests/house
 
-bench: $(READY) ## measure calls, time, memory, import cost and the record
-	@$(BIN)/python benchmarks/run.py $(ARGS)
-	@$(BIN)/python benchmarks/record.py $(ARGS)
+bench: $(READY) ## measure calls, time, memory, import cost, the record and the gateway
+	@for part in run record gateway; do $(BIN)/python benchmarks/$$part.py $(ARGS) || exit 1; done
 
 docs: $(READY) ## regenerate the reference pages, then test every page
 	@$(BIN)/python scripts/build_docs.py && $(BIN)/python -m pytest -q tests/docs
@@ -37,7 +36,7 @@ chaos: $(READY) ## kill, pause and cut real processes
 	@$(BIN)/python -m pytest -q -m chaos --timeout 3600 $(ARGS)
 
 $(READY): pyproject.toml uv.lock $(BIN)/uv
-	@$(BIN)/uv sync --frozen --all-extras --compile-bytecode --quiet && touch $@
+	@$(BIN)/uv sync --frozen --extra all --compile-bytecode --quiet && touch $@
 
 $(BIN)/uv:
 	@python3 -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

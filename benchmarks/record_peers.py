@@ -10,9 +10,9 @@ from benchmarks.peers import NotInstalled, install
 PINS = Path(__file__).with_name("record_peers.txt")
 
 
-def read_pins() -> dict[str, list[str]]:
-    """Read which distributions stand for each engine, the one that its version is told by first."""
-    lines = PINS.read_text(encoding="utf-8").splitlines()
+def read_pins(path: Path = PINS) -> dict[str, list[str]]:
+    """Read which distributions stand for each side, the one that its version is told by first."""
+    lines = path.read_text(encoding="utf-8").splitlines()
     pairs = (line.split("=", 1) for line in lines if line and not line.startswith("#"))
     return {name.strip(): pins.split() for name, pins in pairs}
 

@@ -18,6 +18,7 @@ from quorate.assembly import open_runtime
 from quorate.events import AnyEvent
 from quorate.ports import Log, Store
 from quorate.runtime import Runtime
+from quorate.runtime.collector import calm_collector
 from quorate.runtime.worker import Worker
 from quorate.settings import Settings
 
@@ -134,8 +135,9 @@ async def measure_submitted(side: str, place: str, size: float, *, name: str, mo
     async with open_timed(side, place, model) as (runtime, log):
         await submit_all(runtime, 10)
         log.seconds.clear()
-        began, cpu = time.perf_counter(), time.process_time()
-        await submit_all(runtime, runs)
+        with calm_collector():
+            began, cpu = time.perf_counter(), time.process_time()
+            await submit_all(runtime, runs)
         spent, used = time.perf_counter() - began, time.process_time() - cpu
     p99 = find_share(log.seconds, 0.99) * 1e3
     return {name: runs / spent, f"{name}_cpu": used / (runs * STEPS) * 1e3, f"{name}_append_p99": p99}
@@ -185,6 +187,7 @@ async def serve(side: str, place: str, size: float) -> Values:
         print("open", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         cpu = time.process_time()
-        await Worker(runtime, concurrency=max(1, int(1000 * size))).run(until_idle=True)
+        with calm_collector():
+            await Worker(runtime, concurrency=max(1, int(1000 * size))).run(until_idle=True)
         used = time.process_time() - cpu
     return {"cpu": used, "p99": find_share(log.seconds, 0.99) * 1e3 if log.seconds else 0.0}

@@ -28,11 +28,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quorate"))
 UNIT = Path(__file__).parent / "unit"
 NEED_EXTRAS = (
     "acceptance",
+    "contract/test_bus",
+    "contract/test_caches",
+    "contract/test_limits",
+    "contract/test_models",
     "contract/test_postgres",
     "docs",
     "integration/host/test_measurements.py",
     "integration/fleet",
-    "integration/models/test_provider.py",
+    "integration/models",
     "integration/net",
     "integration/replay",
     "integration/runtime",
@@ -47,7 +51,11 @@ NEED_EXTRAS = (
     "unit/catalog",
     "unit/cli",
     "unit/language/test_conditions.py",
+    "unit/codec",
+    "unit/models/bedrock",
+    "unit/models/guards",
     "unit/models/playbook",
+    "unit/models/tokens",
     "unit/tools/core/test_define.py",
     "unit/tools/infra/test_certificates.py",
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+import msgspec
 from msgspec import structs
 
 from quorate.agent.agent import AnyAgent
@@ -15,9 +18,20 @@ from quorate.agent.artifacts import artifact_tools
 from quorate.catalog.build import PLAYBOOK, build_agent
 from quorate.catalog.load import load_catalog
 from quorate.clock import SYSTEM_CLOCK, Clock
-from quorate.errors import InvalidInput, QuorateError
-from quorate.models.gateway import build_model
-from quorate.models.retry import Retrying
+from quorate.errors import InvalidInput, QuorateError, Unavailable
+from quorate.models.budgets.budgets import Budgets
+from quorate.models.cache.key import LEAST_SECRET_BYTES
+from quorate.models.cache.redis import RedisClient, RedisPlaces
+from quorate.models.cache.rule import CacheStore
+from quorate.models.cache.shared import Places, SharedCache, StoredPlaces, check_secret
+from quorate.models.gateway import Gateway, GatewayParts
+from quorate.models.layer import Layer
+from quorate.models.ledger import Ledger
+from quorate.models.limits.limiter import Limiter
+from quorate.models.limits.opening import open_limit_store
+from quorate.models.observed import Listener
+from quorate.models.plan import GatewayPlan, load_plan
+from quorate.models.redis import open_redis
 from quorate.ports import Model, Store
 from quorate.runtime import Runtime
 from quorate.settings import Settings, load_settings
@@ -32,6 +46,9 @@ from quorate.tools.define import AnyTool
 from quorate.tools.targets import ProbePolicy
 from quorate.tools.workspace import Workspace, build_local_workspace
 
+if TYPE_CHECKING:
+    from quorate.models.guards.guard import GuardFunction
+
 AUTO = "auto"
 
 
@@ -40,6 +57,8 @@ class Parts:
 
     def __init__(self, settings: Settings, models: Mapping[str, Model], agents: Sequence[AnyAgent] = ()) -> None:
         self.settings = settings
+        self.gateway: Gateway | None = None
+        """What gives models by name, once it is open."""
         self.toolbox = build_toolbox(settings)
         directories = [Path(directory) for directory in settings.agents.directories]
         self.catalog = load_catalog(directories, tools=self.toolbox, may_replace=settings.agents.may_replace)
@@ -73,15 +92,29 @@ class Parts:
         chosen = name or self.settings.model
         if chosen in (PLAYBOOK, AUTO):
             return PLAYBOOK
-        if chosen not in self._models:
-            self._models[chosen] = build_model(chosen, credentials=self.settings.find_credential)
-        return self._models[chosen]
+        given = self._models.get(chosen)
+        if given is not None:
+            return given
+        if self.gateway is None:
+            raise Unavailable(
+                f"No gateway is open to find the model {chosen!r} in: `async with open_runtime()` opens it."
+            )
+        return self.gateway.find_model(chosen)
 
     async def aclose(self) -> None:
-        """Close the models' connections."""
+        """Close the connections of the models that were given."""
         for model in self._models.values():
-            if isinstance(model, Retrying):
+            if isinstance(model, Layer):
                 await model.aclose()
+
+
+def load_gateway_plan(settings: Settings) -> GatewayPlan:
+    """Load the gateway file that the settings name, or the usual plan where they name none.
+
+    Raises:
+        InvalidFiles: The file does not hold together; every fault is listed with its line.
+    """
+    return load_plan(settings.gateway) if settings.gateway else GatewayPlan()
 
 
 def build_toolbox(settings: Settings) -> dict[str, AnyTool]:
@@ -137,6 +170,99 @@ async def open_blobs(settings: Settings, store: Store, stack: AsyncExitStack) ->
 
 
 @asynccontextmanager
+async def open_gateway(
+    settings: Settings | None = None,
+    *,
+    plan: GatewayPlan | None = None,
+    store: Store | None = None,
+    guards: Mapping[str, GuardFunction] | None = None,
+    listeners: Sequence[Listener] = (),
+    clock: Clock = SYSTEM_CLOCK,
+) -> AsyncGenerator[Gateway]:
+    """Open the models that the settings' gateway file describes, with its limits, budgets and cache.
+
+    `open_runtime` does so for its agents; this is for models without a runtime.
+
+    Args:
+        settings: Where the file and the keys are; found in the usual places when not given.
+        plan: What to open instead of the file.
+        store: What budgets, costs and shared caches are kept in; in this process alone when not given.
+        guards: Guards of your own, by the names that the file calls them.
+        listeners: Who hears of every call.
+        clock: Where time comes from.
+
+    Raises:
+        InvalidFiles: The gateway file does not hold together; every fault is listed with its line.
+        InvalidInput: What it needs from outside is missing.
+        MissingExtra: What speaks to a store that it names is not installed.
+    """
+    chosen = settings or load_settings()
+    plan = plan or load_gateway_plan(chosen)
+    values = None if store is None else store.values
+    async with AsyncExitStack() as stack:
+        secret, answers = await _open_cache(chosen, plan, store, stack)
+        parts = GatewayParts(
+            limiter=await _open_limiter(chosen, plan, store, stack),
+            budgets=Budgets(plan.budgets, values=values, ledger=Ledger(values, clock=clock), clock=clock),
+            cache_store=answers,
+            cache_secret=secret,
+            guard_functions=guards or {},
+            listeners=tuple(listeners),
+        )
+        gateway = Gateway(plan, credentials=chosen.find_credential, parts=parts, clock=clock)
+        yield await stack.enter_async_context(gateway)
+
+
+async def _open_limiter(
+    settings: Settings, plan: GatewayPlan, store: Store | None, stack: AsyncExitStack
+) -> Limiter | None:
+    if not plan.limits:
+        return None
+    values = None if store is None else store.values
+    place = open_limit_store(plan.limit_place, values=values, find=settings.find_credential)
+    return Limiter(plan.limits, store=await stack.enter_async_context(place))
+
+
+async def _open_cache(
+    settings: Settings, plan: GatewayPlan, store: Store | None, stack: AsyncExitStack
+) -> tuple[bytes | None, CacheStore | None]:
+    """Open where answers are kept, and read the secret that seals them there."""
+    rule = plan.cache
+    if rule is None or rule.store == "memory":
+        return None, None
+    secret = read_secret(settings, rule.secret_env)
+    if rule.store == "redis":
+        url = settings.find_credential(rule.url_env)
+        if not url:
+            raise InvalidInput(f"Answers are to be kept in Redis or Valkey, and `{rule.url_env}` holds no address.")
+        client = await stack.enter_async_context(open_redis(url))
+        places: Places = RedisPlaces(cast("RedisClient", client))  # its own types say less than it keeps
+    elif store is None:
+        raise InvalidInput("`[cache]` of the gateway file is kept in the database, and none is open: pass a `store`.")
+    else:
+        places = StoredPlaces(store.values)
+    entries, most = rule.max_entries, rule.max_entry_bytes
+    # A changed plan sees no older answers.
+    key = hmac.digest(secret, msgspec.json.encode(plan, order="sorted"), "sha256")
+    return key, SharedCache(places, secret=secret, max_entries=entries, max_entry_bytes=most)
+
+
+def read_secret(settings: Settings, name: str) -> bytes:
+    """Read the secret of a shared cache.
+
+    Raises:
+        InvalidInput: It is missing, too short, too regular, or not in hexadecimal; its value is not shown.
+    """
+    try:
+        return check_secret(bytes.fromhex(settings.find_credential(name) or ""))
+    except (ValueError, InvalidInput) as error:
+        raise InvalidInput(
+            f"A shared cache needs a secret: set `{name}` to {LEAST_SECRET_BYTES} random bytes or more in hexadecimal, "
+            "such as `openssl rand -hex 32` writes them."
+        ) from error
+
+
+@asynccontextmanager
 async def open_runtime(
     settings: Settings | None = None,
     *,
@@ -162,13 +288,14 @@ async def open_runtime(
         Unavailable: The database cannot be opened.
     """
     chosen = settings or load_settings()
-    parts = Parts(chosen, models or {}, agents)
+    parts, plan = Parts(chosen, models or {}, agents), load_gateway_plan(chosen)
     try:
         async with AsyncExitStack() as stack:
             if store is None:
                 store = await stack.enter_async_context(open_store(chosen, clock=clock))
             store = await open_blobs(chosen, store, stack)
             stack.push_async_callback(parts.aclose)
+            parts.gateway = await stack.enter_async_context(open_gateway(chosen, plan=plan, store=store, clock=clock))
             runtime: Runtime | None = None
 
             async def end_lease() -> None:
@@ -186,6 +313,7 @@ async def open_runtime(
                 store=store,
                 clock=clock,
                 group=group,
+                gateway=parts.gateway,
             )
             stack.callback(runtime.release)
             yield runtime

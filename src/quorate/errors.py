@@ -16,6 +16,7 @@ QuorateError                 code                    retryable
 ├── RateLimited              rate_limited            yes   after `retry_after_s`
 ├── UpstreamError            upstream_error          maybe a provider or remote service failed
 ├── Unavailable              unavailable             yes   a dependency is lost, or we are draining
+│   └── NoResponders         unavailable             yes   nobody listens where a question was asked
 ├── DeadlineExceeded         deadline_exceeded       no    names the layer whose time ran out
 ├── StorageFull              storage_full            yes   reads still work
 ├── BudgetExceeded           budget_exceeded         no    the next call could not be paid for
@@ -187,6 +188,10 @@ class Unavailable(QuorateError):
 
     code = "unavailable"
     retryable = True
+
+
+class NoResponders(Unavailable):
+    """Nobody listens where a question was asked."""
 
 
 class DeadlineExceeded(QuorateError):

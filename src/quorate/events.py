@@ -115,7 +115,7 @@ class RunIncomplete(Event, frozen=True, tag="run.incomplete", gc=False):
     """A limit was met first; what was said until then is kept."""
 
     limit: str
-    """Which one: a field of `Limits`, `deadline`, `output` or `stream`."""
+    """Which one: a field of `Limits`, `budget`, `deadline`, `output` or `stream`."""
     message: str
     partial: str = ""
     usage: Usage = Usage()

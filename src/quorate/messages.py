@@ -16,6 +16,8 @@ class Text(Part, frozen=True, tag="text", gc=False):
     """Words."""
 
     text: str
+    signature: str | None = None
+    """What some providers want back with these very words."""
 
 
 class Image(Part, frozen=True, tag="image", gc=False):
@@ -48,6 +50,13 @@ class Thinking(Part, frozen=True, tag="thinking", gc=False):
 
     text: str
     signature: str | None = None
+    """Opaque; given back unchanged, and to the provider that gave it alone."""
+    id: str = ""
+    """The provider's own id for it, where there is one."""
+    provider: str = ""
+    """Whose it is, as OpenTelemetry spells it: others are not shown it."""
+    redacted: bool = False
+    """Whether the provider keeps the words to itself; only the signature is there then."""
 
 
 class ToolCall(Part, frozen=True, tag="tool_call", gc=False):
@@ -58,6 +67,8 @@ class ToolCall(Part, frozen=True, tag="tool_call", gc=False):
     name: str
     arguments: str = "{}"
     """The arguments as the model wrote them: JSON text, perhaps malformed; the tool decodes and checks it once."""
+    signature: str | None = None
+    """What some providers want back with this very call."""
 
 
 class ToolResult(Part, frozen=True, tag="tool_result", gc=False):
@@ -111,6 +122,8 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Of the input, those the provider read from its cache."""
     cache_write_tokens: int = 0
     """Of the input, those the provider wrote to its cache."""
+    cache_write_long_tokens: int = 0
+    """Of those written to the cache, the ones kept for an hour or more."""
     reasoning_tokens: int = 0
     """Of the output, those that were reasoning."""
     requests: int = 0
@@ -129,10 +142,27 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
             output_tokens=self.output_tokens + other.output_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
             cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            cache_write_long_tokens=self.cache_write_long_tokens + other.cache_write_long_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             requests=self.requests + other.requests,
             tool_calls=self.tool_calls + other.tool_calls,
         )
+
+
+BUDGET_NOTE = "budget: "
+"""How a reply's note begins that says why the budget gave it fewer tokens."""
+
+
+class Route(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Which model was chosen for a call, and why."""
+
+    model: str
+    """The one that answered, named in full."""
+    asked: str = ""
+    """What was asked for: a model, an alias or a capability."""
+    reason: str = ""
+    tried: tuple[str, ...] = ()
+    """Those that failed first, each with the error's code: `openai:gpt-5.2 upstream_error`."""
 
 
 class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -148,6 +178,29 @@ class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the call cost in US dollars; `None` when no price is known."""
     id: str = ""
     """The provider's id for the reply."""
+    request_id: str = ""
+    """The provider's id for the call, to quote when asking them about it."""
+    estimated: bool = False
+    """Whether the usage is our own estimate, as the provider gave none."""
+    cached: bool = False
+    """Whether it comes from our own cache; its usage and cost are then nothing."""
+    route: Route | None = None
+    """Which model was chosen and why, where there was a choice."""
+    notes: tuple[str, ...] = ()
+    """What guards noticed and let pass: `rule: reason`."""
+    attempts: int = 1
+    """Upstream calls it took."""
+
+
+class Embeddings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Texts as vectors, in the order of the texts."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    """One row for each text, all of the same length."""
+    usage: Usage = Usage(requests=1)
+    model: str = ""
+    cost_usd: float | None = 0.0
+    """What the call cost in US dollars; `None` when no price is known."""
 
 
 class TextDelta(Struct, frozen=True, tag_field="kind", tag="text.delta", omit_defaults=True, gc=False):

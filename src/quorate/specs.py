@@ -24,7 +24,16 @@ class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     reasoning: Literal["none", "minimal", "low", "medium", "high"] | None = None
     """How hard to think, where the model can."""
     tool_choice: Literal["auto", "none", "required"] = "auto"
+    tool: str = ""
+    """The one tool that must be called; it stands above `tool_choice`."""
     parallel_tool_calls: bool | None = None
+    top_k: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    prompt_cache: Literal["short", "long"] | None = None
+    """Keep instructions, tools and the conversation so far in the provider's cache: minutes, or an hour and more."""
+    extra: dict[str, object] = {}
+    """Fields added to the request's body as they are, for what one provider alone knows."""
 
 
 class ToolSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -54,6 +63,18 @@ class OutputSpec(Struct, frozen=True, kw_only=True, gc=False):
     json_schema: dict[str, object]
 
 
+class Caller(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """For whom a model is asked: what limits, budgets and caches go by."""
+
+    tenant: str = "default"
+    principal: str = "local"
+    run: str = ""
+    session: str = ""
+    agent: str = ""
+    cost_usd: float | None = None
+    """The most its run may spend in US dollars."""
+
+
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a model is asked; built by the loop, encoded by a provider."""
 
@@ -65,6 +86,18 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     settings: ModelSettings = ModelSettings()
     key: str = ""
     """The step's key in its run's log."""
+    caller: Caller = Caller()
+
+
+class EmbedRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Texts to be turned into vectors."""
+
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+    """How long each vector is to be, where the model lets one choose."""
+    purpose: Literal["document", "query"] | None = None
+    """What they are for, where the model makes a difference."""
+    caller: Caller = Caller()
 
 
 class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -99,3 +132,12 @@ class ModelProfile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     context_tokens: int | None = None
     priced: bool = True
     """Whether its price is known, so that a cost limit can hold."""
+    max_output_tokens: int | None = None
+    vision: bool = False
+    """Whether it sees images."""
+    audio: bool = False
+    """Whether it hears sound."""
+    files: bool = False
+    """Whether it reads documents such as PDF."""
+    reasoning: bool = False
+    """Whether it can be told how hard to think."""

@@ -13,7 +13,7 @@ GUIDES = [
     ROOT / "README.md",
     ROOT / "docs/quickstart.md",
     ROOT / "docs/concepts.md",
-    *(ROOT / "docs/how-to").glob("*.md"),
+    *(ROOT / "docs/how-to").rglob("*.md"),
 ]
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)")
 CODE = re.compile(r"```.*?```", re.DOTALL)

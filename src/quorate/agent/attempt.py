@@ -12,12 +12,15 @@ from quorate.agent.held import describe_rest
 from quorate.agent.loop import Steps, steps
 from quorate.agent.run import Run
 from quorate.errors import (
+    BudgetExceeded,
     Cancelled,
     DeadlineExceeded,
     Fenced,
     Incompatible,
     Incomplete,
+    InvalidInput,
     QuorateError,
+    TooLarge,
     Waiting,
     describe_error,
 )
@@ -81,6 +84,11 @@ async def attempt(run: Run) -> Steps:
             await _rest(run, **ending[1])
         else:
             await _end(run, ending[0], **ending[1])
+    except QuorateError as error:
+        error.context = {**error.context, "run": run.info.run}
+        if isinstance(error, (InvalidInput, TooLarge)):  # the last reply or the answer is not to be recorded
+            await _fail(run, error.code, error.message)
+        raise
     except asyncio.CancelledError:
         # The end is known and only its record is missing: whoever leaves just now is held up for a moment.
         with contextlib.suppress(QuorateError, TimeoutError):
@@ -126,6 +134,8 @@ def name_limit(error: QuorateError) -> str | None:
         return str(error.context.get("limit", "stream"))
     if isinstance(error, DeadlineExceeded) and "limit" in error.context:
         return str(error.context["limit"])
+    if isinstance(error, BudgetExceeded):
+        return str(error.context.get("limit", "budget"))
     return None
 
 

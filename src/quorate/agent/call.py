@@ -40,7 +40,7 @@ async def start_calls(run: Run, keyed: list[Keyed]) -> None:
         exact = call if known is None else _find_cleared(run, key, call, known)
         if exact is not None:
             journal.write(ToolStarted, key, call=exact, effect=effects.get(call.name, "idempotent"))
-    await journal.commit()
+    await journal.commit(run.path)
     if run.scope.cause is not None:
         raise run.scope.cause
 
@@ -68,7 +68,9 @@ async def settle_calls(run: Run, keyed: list[Keyed]) -> None:
         Exception: What is not the model's to mend, once all calls have ended.
     """
     if len(keyed) == 1:
-        outcomes = [await _settle(run, *keyed[0])]
+        # Nothing happens before the next question is recorded, and the result goes with it.
+        outcomes = [await _settle(run, *keyed[0], commit=False)]
+        run.late = keyed[0]
     else:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_settle(run, key, call)) for key, call in keyed]
@@ -100,7 +102,14 @@ def _get_slots(held: Waiting, key: str) -> tuple[str, ...]:
     return (f"{key}/{held.context.get('slot', 'approval')}",)
 
 
-async def _settle(run: Run, key: str, call: ToolCall) -> ToolResult | Exception:
+async def record_late(run: Run, error: QuorateError) -> None:
+    """Record that a result which was to be recorded with the next question could not be."""
+    late, run.late = run.late, None
+    if late is not None:
+        await _record_error(run, *late, error)
+
+
+async def _settle(run: Run, key: str, call: ToolCall, *, commit: bool = True) -> ToolResult | Exception:
     """Return a call's recorded result, or make it and record what came of it; an error is returned, not raised."""
     journal, toolbox = run.journal, run.compiled.toolbox
     known = journal.find(key)
@@ -114,7 +123,8 @@ async def _settle(run: Run, key: str, call: ToolCall) -> ToolResult | Exception:
         if result is None:
             result = await toolbox.call(call, context)
         journal.write(ToolFailed if result.is_error else ToolFinished, key, result=result)
-        await journal.commit()
+        if commit:
+            await journal.commit(key)
     except Waiting as held:
         await _hold(run, key, call, held)
         return held
@@ -132,7 +142,7 @@ async def _record_error(run: Run, key: str, call: ToolCall, error: Exception) ->
         error.context = {**error.context, "tool": call.name, "key": key}
     run.journal.write(ToolFailed, key, result=fail(call, describe_error(error), code))
     try:
-        await run.journal.commit()
+        await run.journal.commit(key)
     except QuorateError as lost:
         return lost
     return error
@@ -186,7 +196,7 @@ async def _settle_unknown(run: Run, context: RunContext[object]) -> ToolResult |
             digest=get_call_digest(run.info.run, key, exact),
         )
     run.journal.write(ToolStarted, key, call=exact, effect="unsafe")
-    await run.journal.commit()
+    await run.journal.commit(key)
     return None
 
 
@@ -218,4 +228,4 @@ async def _hold(run: Run, key: str, call: ToolCall, held: Waiting) -> None:
     journal.write(ToolUnknown if slot == "unknown" else ToolRequested, key, call=exact)
     if not asked:
         journal.write(kind, f"{key}/{slot}", **facts)
-    await journal.commit()
+    await journal.commit(key)

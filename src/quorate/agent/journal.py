@@ -15,6 +15,8 @@ Listener = Callable[[AnyEvent], None]
 """Told of every event once it is recorded; it may not change, veto or wait."""
 
 MAX_FRESH = 10_000
+MODEL = "/model"
+"""How the key of a model call ends: what follows from it is everything its agent does next."""
 
 
 def tell(listener: Listener, event: AnyEvent) -> None:
@@ -35,8 +37,8 @@ class Journal:
     """
 
     __slots__ = (
-        "_busy", "_changed", "_known", "_log", "_now", "_pending", "_seq", "attempt", "broken", "events", "fresh",
-        "listeners", "live", "on_cancel", "position", "run",
+        "_busy", "_changed", "_known", "_log", "_now", "_pending", "_refused", "_seq", "attempt", "broken", "events",
+        "fresh", "listeners", "loaded", "on_cancel", "position", "run",
     )  # fmt: skip
 
     def __init__(
@@ -52,9 +54,10 @@ class Journal:
         self.run = run
         self.attempt = attempt
         self.listeners = listeners
-        self.live = live
-        """Whether somebody reads `fresh`."""
         self.fresh: list[AnyEvent | Delta] | None = [] if live else None
+        """What whoever watches has not seen yet; there is none where nobody does."""
+        self.loaded = 0
+        """How many events are from earlier attempts."""
         self.events: list[AnyEvent] = []
         """Everything recorded, in order."""
         self.position = 0
@@ -64,6 +67,8 @@ class Journal:
         self._seq = 0
         self._known: dict[str, AnyEvent] | None = None
         self._pending: list[AnyEvent] = []
+        self._refused: dict[str, QuorateError] = {}
+        """What could not be recorded, by key, until whoever wrote it is told."""
         self._busy = False
         self._changed: asyncio.Event | None = None
         self.broken: QuorateError | None = None
@@ -83,7 +88,7 @@ class Journal:
             if isinstance(event, CancelRequested) and not isinstance(events[-1], ENDINGS):
                 self._cancel(event)
         self.events = list(events)
-        self.position = self._seq = len(events)
+        self.position = self._seq = self.loaded = len(events)
 
     def find(self, key: str) -> AnyEvent | None:
         """Find the last thing recorded for a step by an earlier attempt, or an answer that came meanwhile."""
@@ -101,10 +106,17 @@ class Journal:
             kind(run=self.run, seq=self._seq, time=self._now(), key=key, attempt=self.attempt, **facts)
         )
 
-    async def commit(self) -> None:
+    async def commit(self, branch: str = "") -> None:
         """Record all that was written, in one append; return when it is durable.
 
+        What cannot be recorded at all is left out, and so is what follows from it: the rest of its branch.
+
+        Args:
+            branch: What the keys begin with whose refusal is raised, where branches write side by side.
+
         Raises:
+            InvalidInput: An event cannot be written as JSON.
+            TooLarge: It has too many bytes.
             Fenced: A newer attempt owns the run.
             StorageFull: There is no room.
             Unavailable: The store cannot be reached.
@@ -113,24 +125,23 @@ class Journal:
             await self.wait_changed()
         if self.broken is not None:
             raise self.broken
-        self._busy = True
+        self._busy, apart = True, 0
         try:
             while self._pending:
-                batch = tuple(self._pending)
-                if self._log is not None:
-                    try:
+                # Where one was refused, they are appended one by one.
+                batch = tuple(self._pending[:1] if apart else self._pending)
+                try:
+                    if self._log is not None:
                         await self._log.append(self.run, batch, expected=self.position)
-                    except Conflict:
-                        await self._reconcile(self._log)
-                        continue
-                # Others may have written behind it meanwhile.
-                del self._pending[: len(batch)]
-                self._publish(batch)
-        except (InvalidInput, TooLarge):
-            # Something in it is not to be recorded at all: what comes after it still is.
-            self._pending.clear()
-            self._seq = self.position
-            raise
+                except Conflict:
+                    await self._reconcile()
+                except (InvalidInput, TooLarge) as error:
+                    apart = self._refuse(error, len(batch))
+                else:
+                    apart = max(0, apart - 1)
+                    # Others may have written behind it meanwhile.
+                    del self._pending[: len(batch)]
+                    self._publish(batch)
         except QuorateError as error:
             self.broken = error
             raise
@@ -138,6 +149,25 @@ class Journal:
             self._busy = False
             if self._changed is not None:
                 self.wake()
+        if self._refused:
+            refused = next((key for key in self._refused if key.startswith(branch)), None)
+            if refused is not None:
+                raise self._refused.pop(refused)
+
+    def _refuse(self, error: QuorateError, count: int) -> int:
+        """Leave out the one event that was refused, with what its branch wrote after it; say how many to part."""
+        if count > 1:
+            return count
+        key = self._pending[0].key
+        branch = key[: key.rfind("/", 0, -len(MODEL)) + 1] if key.endswith(MODEL) else key
+        self._refused[key] = error
+        self._pending[:] = [event for event in self._pending[1:] if not event.key.startswith(branch)]
+        self._restamp()
+        return 0
+
+    def _restamp(self) -> None:
+        self._pending[:] = [restamp(event, self.position + place) for place, event in enumerate(self._pending, 1)]
+        self._seq = self.position + len(self._pending)
 
     def _publish(self, batch: Sequence[AnyEvent]) -> None:
         self.position += len(batch)
@@ -148,9 +178,9 @@ class Journal:
             for event in batch:
                 tell(listener, event)
 
-    async def _reconcile(self, log: Log) -> None:
+    async def _reconcile(self) -> None:
         """Read what stands where we wanted to write: our own rows, control events, or a newer attempt's."""
-        behind = await log.read(self.run, after=self.position)
+        behind = await self._log.read(self.run, after=self.position) if self._log is not None else []
         if not behind:
             raise CorruptState(
                 f"The log of run {self.run!r} is shorter than what was recorded in it; the run is parked."
@@ -171,8 +201,7 @@ class Journal:
             else:
                 raise Fenced(f"Another attempt owns run {self.run!r} since event {event.seq}; this one stops.")
             self._publish((event,))
-        self._pending[:] = [restamp(event, self.position + place) for place, event in enumerate(self._pending, 1)]
-        self._seq = self.position + len(self._pending)
+        self._restamp()
 
     def _cancel(self, event: CancelRequested) -> None:
         if self.on_cancel is not None:

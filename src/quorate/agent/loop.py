@@ -13,12 +13,12 @@ from itertools import count
 
 from msgspec import structs
 
-from quorate.agent.call import Keyed, settle_calls, start_calls
+from quorate.agent.call import Keyed, record_late, settle_calls, start_calls
 from quorate.agent.fingerprint import digest_questions
 from quorate.agent.run import Run
-from quorate.errors import BlockedByPolicy, Incomplete, InvalidInput, QuorateError
+from quorate.errors import BlockedByPolicy, Incomplete, InvalidInput, QuorateError, TooLarge
 from quorate.events import AnyEvent, ModelFailed, ModelReplied, ModelRequested
-from quorate.messages import Delta, Reply, ReplyDone, ToolCall, build_keys
+from quorate.messages import BUDGET_NOTE, Delta, Reply, ReplyDone, ToolCall, build_keys
 from quorate.specs import FINAL_TOOL
 
 Steps = AsyncGenerator[AnyEvent | Delta]
@@ -46,7 +46,12 @@ async def steps(run: Run) -> Steps:
             run.counter.check_turn(turn, run.profile)
             asked = next(digests)
             journal.write(ModelRequested, key, model=run.profile.name, messages=len(run.messages), digest=asked)
-            await journal.commit()
+            try:
+                await journal.commit(run.path)
+            except (InvalidInput, TooLarge) as error:
+                await record_late(run, error)
+                raise
+            run.late = None
             if run.live:
                 if run.watched:
                     for item in journal.take():
@@ -65,9 +70,7 @@ async def steps(run: Run) -> Steps:
             run.budget.book(reply)
         run.messages.append(reply.message)
         calls = read_reply(run, reply)
-        if not calls:
-            await journal.commit()
-        else:
+        if calls:
             keyed = list(zip(build_keys(f"{run.path}{turn}", calls), calls, strict=True))
             run.counter.check_calls(calls)
             await start_calls(run, keyed)
@@ -113,7 +116,7 @@ async def record_failure(run: Run, key: str, error: QuorateError) -> None:
     if error is run.scope.cause:
         return
     run.journal.write(ModelFailed, key, code=error.code, message=error.message)
-    await run.journal.commit()
+    await run.journal.commit(run.path)
 
 
 async def watch_calls(run: Run, keyed: list[Keyed]) -> Steps:
@@ -135,8 +138,9 @@ async def watch_calls(run: Run, keyed: list[Keyed]) -> Steps:
                 await run.scope.wait(run.journal.wait_changed())
         task.result()
     finally:
-        task.cancel()
-        await asyncio.wait((task,))
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))
         if not task.cancelled():
             task.exception()  # whoever left has no use for it
 
@@ -150,7 +154,9 @@ def read_reply(run: Run, reply: Reply) -> tuple[ToolCall, ...] | None:
     """
     message, output = reply.message, run.compiled.output
     if reply.stop == "length":
-        raise Incomplete("The model's reply was cut at its token limit.", limit="output")
+        held = next((note for note in reply.notes if note.startswith(BUDGET_NOTE)), "")
+        said = held.removeprefix(BUDGET_NOTE) or "The model's reply was cut at its token limit."
+        raise Incomplete(said, limit="cost_usd" if held else "output")
     if reply.stop == "filtered":
         raise BlockedByPolicy(f"The model refused to answer: {message.text[:200] or 'no reason given'}")
     final = output.find_call(message) if run.mode == "tool" else None

@@ -51,6 +51,8 @@ class Offloaded:
         result = await self.inner.call(call, context)
         if context.services is None or call.name in self._shown:
             return result
+        if isinstance(result.content, str) and not is_large(result.content, self.above_bytes):
+            return result
         name = _UNFIT.sub("_", f"{call.name}-{call.id}")[:200]
         try:
             return await self._shrink(result, name, context.artifacts)
@@ -60,8 +62,6 @@ class Offloaded:
     async def _shrink(self, result: ToolResult, name: str, artifacts: RunArtifacts) -> ToolResult:
         content = result.content
         if isinstance(content, str):
-            if not is_large(content, self.above_bytes):
-                return result
             told = await keep_text(content, artifacts=artifacts, name=name, head_chars=self.head_chars)
             return structs.replace(result, content=told)
         parts = list[Piece]()

@@ -16,7 +16,7 @@ from quorate.errors import Cancelled, Fenced, Incomplete, InvalidInput
 from quorate.events import AnyEvent
 from quorate.messages import Delta, Message, Reply, ToolCall, ToolResult, build_user_message
 from quorate.ports import Log, Model, RunInfo, Services
-from quorate.specs import FINAL_TOOL, Limits, Request
+from quorate.specs import FINAL_TOOL, Caller, Limits, Request
 
 
 class RunOptions(Struct, frozen=True, kw_only=True):
@@ -56,9 +56,9 @@ class Run:
     """One agent at work: its conversation, and what it shares with the agents above and below it."""
 
     __slots__ = (
-        "_repairs", "budget", "clock", "compiled", "counter", "deps", "handed_over", "info", "instructions", "journal",
-        "live", "messages", "mode", "model", "path", "profile", "reply", "scope", "services", "value", "watched",
-        "wrap",
+        "_repairs", "budget", "caller", "clock", "compiled", "counter", "deps", "handed_over", "info", "instructions",
+        "journal", "late", "live", "messages", "mode", "model", "path", "profile", "reply", "scope", "services",
+        "value", "watched", "wrap",
     )  # fmt: skip
 
     def __init__(
@@ -93,12 +93,22 @@ class Run:
         """What its tools may reach beside the log; there is none where no runtime opened one."""
         self.counter = Counter(limits=info.limits, budget=budget)
         self.profile = model.profile
-        self.live = journal.live
+        self.caller = Caller(
+            tenant=info.tenant,
+            principal=info.principal,
+            run=info.run,
+            session=info.session or "",
+            agent=info.agent,
+            cost_usd=info.limits.cost_usd,
+        )
+        self.live = journal.fresh is not None
         """Whether somebody watches."""
-        self.watched = journal.live and not path
+        self.watched = self.live and not path
         """Whether this agent's own steps are what is watched; a delegate's are shown through the agent above."""
         self.reply: Reply
         """The reply that was streamed last."""
+        self.late: tuple[str, ToolCall] | None = None
+        """The call whose result is recorded with the next question."""
         self.value: object = None
         """The final answer, once there is one."""
         self.mode: Mode = compiled.output.choose_mode(self.profile)
@@ -115,7 +125,24 @@ class Run:
             output=compiled.output.spec if mode == "native" else None,
             settings=compiled.settings,
             key=key,
+            caller=self.caller,
         )
+
+    def watch(self) -> list[AnyEvent]:
+        """Show what happens from now on; return what this attempt has recorded until now.
+
+        A reply that is under way is shown once it is whole, and the next one as it comes.
+        """
+        journal = self.journal
+        if journal.fresh is None:
+            journal.fresh = []
+            self.live = self.watched = True
+        return journal.events[journal.loaded :]
+
+    def unwatch(self) -> None:
+        """Show nothing more: nobody watches, which is cheaper."""
+        self.journal.fresh = None
+        self.live = self.watched = False
 
     def add_repair(self, error: InvalidInput, calls: tuple[ToolCall, ...]) -> None:
         """Tell the model why its answer does not fit; every call it made gets a result, as providers want.

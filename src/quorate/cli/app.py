@@ -25,6 +25,9 @@ COMMANDS = {
     "artifacts": "artifacts",
     "audit": "audit",
     "backup": "backup",
+    "models": "models",
+    "costs": "costs",
+    "feedback": "feedback",
     "tools": "tools",
     "config": "config",
 }

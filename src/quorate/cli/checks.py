@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,10 +17,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-from quorate.assembly import Parts
+from quorate.assembly import Parts, load_gateway_plan
 from quorate.cli.words import clean_line
 from quorate.errors import InvalidFiles, QuorateError
-from quorate.models.facts import load_table
+from quorate.models.plan import GatewayPlan
+from quorate.models.readiness import find_lack
+from quorate.models.routes import list_targets
+from quorate.models.target import find_target
 from quorate.settings import Settings, load_settings
 from quorate.settings.check import KEYLESS_MODELS, check_key_strength
 from quorate.state.backends.sqlite import open_sqlite_log
@@ -66,14 +70,19 @@ def run_checks(*, least_free_mb: int = LEAST_FREE_MB) -> list[Check]:
         found += [Check(name="settings", status="fault", detail=fault) for fault in error.faults]
         return found + [
             Check(name=name, status="skipped", detail="the settings have faults; mend them first")
-            for name in ("database", "disk", "model", "agents")
+            for name in ("database", "disk", "gateway", "model", "agents")
         ] + check_programs()  # fmt: skip
     found.append(Check(name="settings", status="ok", detail=f"the environment is {settings.environment}"))
     found += [
         _guard("database", lambda: check_database(Path(settings.database))),
         _guard("disk", lambda: check_disk(Path(settings.database), least_free_mb=least_free_mb)),
-        _guard("model", lambda: check_model(settings)),
     ]
+    gateway = check_gateway(settings)
+    found += gateway
+    if any(check.status == "fault" for check in gateway):
+        found.append(Check(name="model", status="skipped", detail="the gateway file has faults; mend them first"))
+    else:
+        found.append(_guard("model", lambda: check_model(settings)))
     return [*found, *check_programs(), *check_agents(settings)]
 
 
@@ -137,19 +146,44 @@ def check_disk(path: Path, *, least_free_mb: int) -> Check:
     return Check(name="disk", status="ok", detail=f"{free_mb} MB are free at {place}")
 
 
+def check_gateway(settings: Settings) -> list[Check]:
+    """Check that the gateway file holds together, with all its faults."""
+    if not settings.gateway:
+        return [Check(name="gateway", status="ok", detail="no file: models are asked by their own names")]
+    try:
+        load_gateway_plan(settings)
+    except InvalidFiles as error:
+        return [Check(name="gateway", status="fault", detail=fault) for fault in error.faults]
+    return [Check(name="gateway", status="ok", detail=f"{settings.gateway}, no faults")]
+
+
 def check_model(settings: Settings) -> Check:
-    """Check that the model of the settings can be asked: that its provider has its key."""
+    """Check that the model of the settings can be asked: that its provider has what it needs."""
     model = settings.model
     if model in KEYLESS_MODELS:
         return Check(name="model", status="ok", detail=f"{model}: agents follow their playbooks, without a key")
-    provider = load_table().find_provider(model.partition(":")[0])
-    if provider.key_env and not settings.find_credential(provider.key_env):
-        advice = f'set `{provider.key_env}`, or `model = "playbook"`'
-        return Check(name="model", status="fault", detail=f"{model} needs `{provider.key_env}`", advice=advice)
+    plan = load_gateway_plan(settings)
+    name = plan.aliases.get(model, model)
+    members = next((list_targets(rule) for rule in plan.routes if rule.name == name), (name,))
+    lacks = {member: _find_lack(settings, plan, member) for member in members}
+    missing = [f"{member}: {lack}" for member, lack in lacks.items() if lack]
+    if missing:
+        # A route hides a member that cannot be asked.
+        status: Status = "fault" if len(missing) == len(members) else "warning"
+        advice = 'set what is missing, or `model = "playbook"`'
+        return Check(name="model", status=status, detail="; ".join(missing), advice=advice)
     weak = check_key_strength(settings.openai.api_key, base_url=settings.openai.base_url)
-    if weak and provider.name == "openai":
-        return Check(name="model", status="warning", detail=weak, advice=f"set `{provider.key_env}` to the real key")
+    if weak and any(member.startswith("openai:") for member in members):
+        return Check(name="model", status="warning", detail=weak, advice="set `OPENAI_API_KEY` to the real key")
     return Check(name="model", status="ok", detail=f"{model} has what it needs; it was not asked anything")
+
+
+def _find_lack(settings: Settings, plan: GatewayPlan, name: str) -> str:
+    try:
+        target = find_target(name, credentials=settings.find_credential, base_urls={}, table=plan.build_table())
+    except QuorateError as error:
+        return error.message
+    return find_lack(target, settings.find_credential, now=time.time(), pool=plan.find_pool(target.provider.name))
 
 
 def check_programs() -> list[Check]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from quorate.assembly import load_gateway_plan
 from quorate.cli.console import say, say_all, say_json
 from quorate.cli.options import Json
 from quorate.cli.words import align
@@ -27,9 +28,10 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def check_config(*, env: Environment = None, json: Json = False) -> None:
-    """Check all settings; every fault is named with its file, line and key."""
+    """Check all settings, and the gateway file they name; every fault is named with its file, line and key."""
     try:
         loaded = read_settings(environment=env)
+        load_gateway_plan(loaded.settings)
     except InvalidFiles as error:
         if json:
             say_json({"ok": False, "faults": error.faults})

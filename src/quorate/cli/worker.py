@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 from typing import Annotated
@@ -17,6 +16,7 @@ from quorate.cli.words import clean_line
 from quorate.errors import QuorateError
 from quorate.events import RunSummary
 from quorate.runtime import RunHandle, Runtime
+from quorate.runtime.collector import calm_collector
 from quorate.runtime.worker import Worker
 
 LEFT_AT_ONCE = 130
@@ -56,10 +56,6 @@ def work(
             tell(f"{run_id}  {run.agent}  {WORDS.get(what, what)}{f': {clean_line(reason)}' if reason else ''}")
 
     async def serve(runtime: Runtime) -> None:
-        # What was loaded stays for good; and what runs leave behind is seldom a cycle, so it is looked for less often.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(5_000, 10, 10)
         worker = Worker(runtime, concurrency=concurrency, tell=say_what)
         loop, seen = asyncio.get_running_loop(), list[int]()
 
@@ -73,6 +69,7 @@ def work(
             loop.add_signal_handler(number, on_signal, number)
         if not quiet and not json:
             tell(f"Working on runs of {runtime.store.name}, {worker.concurrency} at once. Ctrl-C hands them over.")
-        await worker.run(until_idle=until_idle)
+        with calm_collector():
+            await worker.run(until_idle=until_idle)
 
     run_with_runtime(serve)

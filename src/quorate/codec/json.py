@@ -69,7 +69,7 @@ def decode_event(data: bytes | str, *, where: str = "event", version: str = SCHE
     Raises:
         CorruptState: It does not verify, or was written by a newer major version; the message says where.
     """
-    if version.split(".", 1)[0] != SCHEMA_VERSION.split(".", 1)[0]:
+    if version != SCHEMA_VERSION and version.split(".", 1)[0] != SCHEMA_VERSION.split(".", 1)[0]:
         raise CorruptState(
             f"{where} has schema version {version!r}; this version reads {SCHEMA_VERSION.split('.')[0]}.x. "
             "Upgrade Quorate to read it."
@@ -80,3 +80,21 @@ def decode_event(data: bytes | str, *, where: str = "event", version: str = SCHE
         raise CorruptState(
             f"{where} does not verify: {error}. The run is parked; nothing is guessed.", where=where
         ) from error
+
+
+class JsonCodec:
+    """JSON, as one of the formats of `quorate.codec.formats`."""
+
+    name = "json"
+    content_type = "application/json"
+
+    def encode(self, value: object) -> bytes:
+        """Write a value; see `Codec`."""
+        try:
+            return _encoder.encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidInput(f"{type(value).__name__} cannot be written as JSON: {error}.") from error
+
+    def decode(self, data: bytes, type_: type[T], *, what: str = "JSON", max_bytes: int = 1 << 20) -> T:
+        """Read and check a value; see `Codec`."""
+        return decode(data, type_, what=what, max_bytes=max_bytes)

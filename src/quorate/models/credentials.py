@@ -14,8 +14,19 @@ Credentials = Callable[[str], str | None]
 _UNFIT = re.compile(r"[^!-~]")
 
 
+def find_token(provider: Provider, credentials: Credentials) -> str | None:
+    """Find the bearer token that stands for a provider's key; `None` where there is none.
+
+    Raises:
+        Unauthenticated: It holds what no header can carry; its value is not shown.
+    """
+    if provider.token_env is None:
+        return None
+    return _check(provider, provider.token_env, (credentials(provider.token_env) or "").strip()) or None
+
+
 def find_key(provider: Provider, credentials: Credentials) -> str | None:
-    """Find a provider's key; `None` for a provider that needs none.
+    """Find a provider's key; `None` for a provider that needs none, or where a token stands for it.
 
     Raises:
         Unauthenticated: There is none, or it holds what no header can carry; its value is not shown.
@@ -24,15 +35,23 @@ def find_key(provider: Provider, credentials: Credentials) -> str | None:
         return None
     key = (credentials(provider.key_env) or "").strip()
     if not key:
+        if find_token(provider, credentials) is not None:
+            return None
+        other = f" or `{provider.token_env}`" if provider.token_env else ""
         raise Unauthenticated(
-            f"`{provider.name}` needs a key: set `{provider.key_env}`, or use `--model playbook`, which needs none.",
+            f"`{provider.name}` needs a key: set `{provider.key_env}`{other}, "
+            "or use `--model playbook`, which needs none.",
             provider=provider.name,
             variable=provider.key_env,
         )
-    if _UNFIT.search(key):
+    return _check(provider, provider.key_env, key)
+
+
+def _check(provider: Provider, name: str, value: str) -> str:
+    if _UNFIT.search(value):
         raise Unauthenticated(
-            f"`{provider.key_env}` holds a space or a character no key has: set it to the key alone.",
+            f"`{name}` holds a space or a character no key has: set it to the key alone.",
             provider=provider.name,
-            variable=provider.key_env,
+            variable=name,
         )
-    return key
+    return value

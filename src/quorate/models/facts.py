@@ -1,12 +1,16 @@
-"""Which providers and models are known, and what are the facts about them? The facts are in `models.toml`."""
+"""Which providers and models are known, and what are the facts about them?
+
+Each provider has a file in `catalog/`, which is read when the provider is used.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar, cast
 
 import msgspec
@@ -17,9 +21,18 @@ from quorate.models.addresses import check_base_url
 from quorate.models.cost import FREE, Price
 
 Row = TypeVar("Row", bound=Struct)
-FILE = "models.toml"
+DIRECTORY = Path(__file__).with_name("catalog")
+MODELS = "the model facts"
+Dialect = Literal["openai", "responses", "azure", "anthropic", "gemini", "vertex", "bedrock", "ollama", "litellm"]
+"""The ways of speaking there are; each is a room in `providers/`."""
+Setting = Literal[
+    "temperature", "top_p", "top_k", "seed", "stop", "reasoning", "tool_choice", "tool", "parallel_tool_calls",
+    "frequency_penalty", "presence_penalty", "prompt_cache",
+]  # fmt: skip
 EnvironmentName = Annotated[str, Meta(pattern="^[A-Z][A-Z0-9_]{0,63}$")]
-_DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+PLACE = re.compile(r"\{([A-Z][A-Z0-9_]{0,63}(?:\|[A-Z][A-Z0-9_]{0,63})*)\}")
+"""A place in a base URL that an environment name's value is put into; of several names, the first that is set."""
+_DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$|[-@]\d{8}$")
 
 
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,7 +43,8 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     otel: Annotated[str, Meta(pattern="^[a-z0-9_.]{1,63}$")]
     """Its name as OpenTelemetry spells it (`gen_ai.provider.name`)."""
     base_url: str
-    dialect: Literal["openai"]
+    """Where it is; `{NAME}` stands for the value of an environment name, such as a region."""
+    dialect: Dialect
     base_url_env: EnvironmentName | None = None
     """The name of the environment variable that replaces `base_url`."""
     key_env: EnvironmentName | None = None
@@ -40,6 +54,30 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether it enforces a JSON Schema for the answer."""
     free: bool = False
     """Whether its tokens cost nothing, as on one's own machine."""
+    listing: bool = True
+    """Whether it lists its models."""
+    embeddings: bool = False
+    """Whether it turns texts into vectors."""
+    token_env: EnvironmentName | None = None
+    """The name of the environment variable that holds a bearer token, where one may stand for the key."""
+    lacks: tuple[Setting, ...] = ("top_k",)
+    """Which settings it does not know: they are refused."""
+    thinking_field: Literal["", "reasoning_content", "reasoning", "reasoning_details"] = ""
+    """Where a model's earlier reasoning goes back in chat completions; it does not where this is empty."""
+    models_of: str = ""
+    """Another provider whose models it serves, at the same prices."""
+    reasoning_field: Literal["reasoning_effort", "reasoning"] = "reasoning_effort"
+    """How chat completions say how hard to think: by a word, or by an object that holds it."""
+    seed_field: Literal["seed", "random_seed"] = "seed"
+    """How chat completions say where chance begins."""
+    call_id_length: Annotated[int, Meta(ge=0, le=64)] = 0
+    """How many letters and digits a call's id must have; others are written anew. Any will do where this is 0."""
+    tools: bool = True
+    """Whether its models call tools."""
+    stream_options: bool = True
+    """Whether the usage of a stream of chat completions must be asked for."""
+    file_env: EnvironmentName | None = None
+    """The name of the environment variable that holds a key file or its path, with which a token is fetched instead."""
 
 
 class ModelFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +87,29 @@ class ModelFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The name in full, such as `openai:gpt-5.2`."""
     context_tokens: Annotated[int, Meta(gt=0)]
     price: Price
+    kind: Literal["chat", "embedding"] = "chat"
+    max_output_tokens: Annotated[int, Meta(gt=0)] | None = None
+    tools: bool = True
+    vision: bool = False
+    audio: bool = False
+    files: bool = False
+    reasoning: bool = False
+    native_output: bool | None = None
+    """Whether it enforces a JSON Schema; as its provider does, when nothing is said."""
+    dimensions: Annotated[int, Meta(gt=0)] | None = None
+    """How long an embedding model's vectors are."""
+    deprecated: str = ""
+    """When it ends, and what to use instead."""
+    thinking: Literal["", "adaptive", "always", "between", "budget", "level"] = ""
+    """How it is told to think, where its format knows several ways; the newest one when nothing is said."""
+    efforts: tuple[Literal["none", "minimal", "low", "medium", "high"], ...] = ()
+    """Which words of `reasoning` it knows; all that its format has when nothing is said."""
+    sampling: bool = True
+    """Whether `temperature`, `top_p` and `top_k` may be set."""
+    forced_tools: bool = True
+    """Whether a tool call can be demanded."""
+    bound_thinking: bool = False
+    """Whether its reasoning is worth nothing to it once what came before was changed."""
 
 
 class Table(Struct, frozen=True, kw_only=True):
@@ -65,12 +126,7 @@ class Table(Struct, frozen=True, kw_only=True):
         """
         found = self.providers.get(name)
         if found is None:
-            raise UnknownName(
-                "model provider",
-                name,
-                self.providers,
-                "A model is named `provider:model`; `playbook` needs no provider and no key.",
-            )
+            raise unknown_provider(name, self.providers)
         return found
 
     def find_facts(self, name: str) -> ModelFacts | None:
@@ -88,11 +144,64 @@ class Table(Struct, frozen=True, kw_only=True):
 
 @cache
 def load_table() -> Table:
-    """Load and check the facts that come with Quorate."""
-    return check_models(files(__package__ or "").joinpath(FILE).read_text(encoding="utf-8"))
+    """Load and check the facts about all providers that come with Quorate."""
+    tables = [load_provider(name) for name in list_providers()]
+    return Table(
+        providers={name: row for table in tables for name, row in table.providers.items()},
+        models={name: row for table in tables for name, row in table.models.items()},
+    )
 
 
-def check_models(text: str, *, where: str = FILE) -> Table:
+@cache
+def load_provider(name: str) -> Table:
+    """Load and check the facts about one provider and its models; nothing else is read.
+
+    Raises:
+        UnknownName: There is no such provider; the nearest is suggested.
+    """
+    known = list_providers()
+    if name not in known:
+        raise unknown_provider(name, known)
+    file = DIRECTORY / f"{name}.toml"
+    table = check_models(file.read_text(encoding="utf-8"), where=file.name)
+    other = table.providers[name].models_of
+    if not other:
+        return table
+    lent = {f"{name}:{row.name.partition(':')[2]}": row for row in load_provider(other).models.values()}
+    models = {full: msgspec.structs.replace(row, name=full) for full, row in lent.items()}
+    return Table(providers=table.providers, models={**models, **table.models})
+
+
+def load_facts(name: str, *, own: Table | None = None) -> Table:
+    """Load the facts about one provider and its models, with one's own above those that come with Quorate.
+
+    Raises:
+        UnknownName: There is no such provider; the nearest is suggested.
+    """
+    if own is None:
+        return load_provider(name)
+    known = list_providers()
+    if name not in known:
+        if name not in own.providers:
+            raise unknown_provider(name, {*known, *own.providers})
+        return own
+    shipped = load_provider(name)
+    return Table(providers={**shipped.providers, **own.providers}, models={**shipped.models, **own.models})
+
+
+@cache
+def list_providers() -> tuple[str, ...]:
+    """List the names of the providers there are, in order."""
+    return tuple(sorted(name.removesuffix(".toml") for name in os.listdir(DIRECTORY) if name.endswith(".toml")))
+
+
+def unknown_provider(name: str, known: Iterable[str]) -> UnknownName:
+    """Say that there is no such provider."""
+    hint = "A model is named `provider:model`; `playbook` needs no provider and no key."
+    return UnknownName("model provider", name, known, hint)
+
+
+def check_models(text: str, *, where: str = "models.toml") -> Table:
     """Read the facts, and check that they hold together.
 
     Raises:
@@ -101,7 +210,7 @@ def check_models(text: str, *, where: str = FILE) -> Table:
     try:
         data = cast("dict[str, object]", tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise InvalidFiles("the model facts", [f"{where}: {error}"]) from error
+        raise InvalidFiles(MODELS, [f"{where}: {error}"]) from error
     faults = [
         f"{where}: unknown table {name!r}; known: `provider`, `model`" for name in data.keys() - {"provider", "model"}
     ]
@@ -118,7 +227,7 @@ def check_models(text: str, *, where: str = FILE) -> Table:
 
     models = _read_rows(data.get("model", []), ModelFacts, text=text, where=where, faults=faults, check=check_owner)
     if faults:
-        raise InvalidFiles("the model facts", faults)
+        raise InvalidFiles(MODELS, faults)
     return Table(providers=providers, models=models)
 
 
@@ -151,4 +260,4 @@ def _find_lines(lines: Iterable[str], header: str) -> list[int]:
 
 
 def _check_provider(row: Provider) -> None:
-    check_base_url(row.base_url, what="base_url")
+    check_base_url(PLACE.sub("x", row.base_url), what="base_url")

@@ -1,53 +1,345 @@
-"""Which layers stand between an agent and a provider, and which provider does a model's name mean?
+"""Which layers stand between an agent and a provider?
 
-The gateway is a stack of layers with the same methods; `build_model` builds it, and reads inside out.
+The gateway is a stack of layers with the same methods. `build_model` builds a small one for one model; a `Gateway`
+builds those of a whole plan, which share breakers, limits, budgets and connections.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
-import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct, structs
 
-from quorate.errors import Incomplete, InvalidInput, QuorateError, UpstreamError
-from quorate.messages import Reply, ReplyDone, StreamItem
-from quorate.models.addresses import Guard, check_base_url, is_loopback_name
-from quorate.models.cost import Price, cost_usd, estimate_usage
-from quorate.models.credentials import Credentials, find_key
+from quorate.clock import SYSTEM_CLOCK, Clock
+from quorate.errors import UnknownName
+from quorate.models.batching import Batched
+from quorate.models.bounded import BULKHEAD_RULE, BulkheadRule
+from quorate.models.breaking import BREAKER_POLICY, Breaker, BreakerPolicy, Breaking
+from quorate.models.cache.key import CacheKey, new_secret
+from quorate.models.choice import Candidate
+from quorate.models.connections import Connections
+from quorate.models.cost import find_dearest
+from quorate.models.credentials import Credentials
+from quorate.models.crew import Crew
 from quorate.models.deadlines import TIMEOUTS, Timeouts
-from quorate.models.facts import Provider, load_table
-from quorate.models.providers import Decoding, Dialect, find_dialect
-from quorate.models.retry import RETRY_POLICY, Retrying, RetryPolicy, read_retry_after
-from quorate.models.sse import EventParser
-from quorate.specs import ModelProfile, Request
+from quorate.models.facts import Table
+from quorate.models.grants import check_credential
+from quorate.models.health import TargetHealth
+from quorate.models.observed import Listener, Observed
+from quorate.models.retry import RETRY_POLICY, Retrying, RetryPolicy, build_budget
+from quorate.models.routed import Routed
+from quorate.models.routes import Member, RouteRule
+from quorate.models.shared import Shared
+from quorate.models.target import Target, find_target
+from quorate.models.upstream import Patience, Upstream, build_remote, build_upstream
+from quorate.ports import Embedder, Model
 
 if TYPE_CHECKING:
-    from quorate.models.http import HttpClient, Received
+    from quorate.models.budgets.budgets import Budgets
+    from quorate.models.cache.rule import CacheStore
+    from quorate.models.guards.guard import Finding, GuardFunction
+    from quorate.models.limits.limiter import Limiter
+    from quorate.models.plan import GatewayPlan
+    from quorate.models.steady import Steady
 
-MAX_ERROR_BYTES = 64 << 10
-_MODEL_NAME = re.compile(r"[!-~]{1,128}")
+
+T = TypeVar("T")
+MAX_MODELS = 2048
+"""How many models are held; a name may be anybody's, and the one that was found first goes when there are more."""
 
 
-class Target(Struct, frozen=True, kw_only=True):
-    """Where a model is, and what is known about it."""
+class GatewayParts(Struct, frozen=True, kw_only=True):
+    """What a gateway is given ready-made, as it cannot open it by itself."""
 
-    provider: Provider
-    model_name: str
-    base_url: str
-    guard: Guard
-    price: Price | None = None
-    context_tokens: int | None = None
+    limiter: Limiter | None = None
+    """The plan's limits, with the store they are counted in; in this process when there is none."""
+    budgets: Budgets | None = None
+    """The plan's budgets, with their accounts and the book; in this process when there are none."""
+    cache_store: CacheStore | None = None
+    """Where answers are kept; in this process when there is none."""
+    cache_secret: bytes | None = None
+    """What keys are made with where processes share a store."""
+    guard_functions: Mapping[str, GuardFunction] = {}
+    """The program's own guards, by the names the plan calls them."""
+    listeners: tuple[Listener, ...] = ()
+    """Who hears of every call."""
+    report: Callable[[Finding], None] | None = None
+    """Who hears of what guards find."""
 
-    @property
-    def name(self) -> str:
-        """The model's name in full."""
-        return f"{self.provider.name}:{self.model_name}"
+
+class Gateway:
+    """All models of a plan, behind one set of breakers, pools, limits, budgets and connections.
+
+    Use it as `async with Gateway(plan, credentials=…) as gateway:` and ask it for models; the end of the block cancels
+    what is still under way and closes the connections. Its models belong to the event loop of that block.
+
+    Args:
+        plan: What there is, and by which rules.
+        credentials: Gives the value of an environment name.
+        base_urls: Where providers are, by name, instead of what `credentials` or the facts say.
+        parts: What is given ready-made.
+        clock: Where to read the time.
+    """
+
+    def __init__(
+        self,
+        plan: GatewayPlan,
+        *,
+        credentials: Credentials,
+        base_urls: Mapping[str, str] | None = None,
+        parts: GatewayParts | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.plan = plan
+        self.parts = parts or GatewayParts()
+        self.budget = build_budget(plan.retry, monotonic=clock.monotonic)
+        """What all layers together may make again."""
+        self._credentials = credentials
+        self._base_urls = base_urls or {}
+        self._clock = clock
+        self._table = plan.build_table()
+        self._secret = self.parts.cache_secret or new_secret()
+        self._limiter = self.parts.limiter or _build_limiter(plan)
+        # Also without rules: a run brings along what it may spend.
+        self._budgets = self.parts.budgets or _build_budgets(plan, clock)
+        self._crew = Crew()
+        self._connections = Connections(proxies=plan.proxies)
+        self._routes = {rule.name: rule for rule in plan.routes}
+        self._upstreams: dict[str, Upstream] = {}
+        self._models: dict[str, Model] = {}
+        self._embedders: dict[str, Batched | Steady] = {}
+
+    async def __aenter__(self) -> Gateway:
+        if self.plan.prices.source:
+            from quorate.models.prices import find_public_price  # a plan may do without the list
+
+            await find_public_price("openai:gpt-5")  # the list is loaded in a thread, and at hand from now on
+        await self._crew.__aenter__()
+        if self.plan.probe is not None:
+            from quorate.models.probing import keep_probing  # what a plan does not ask for is not loaded
+
+            self._crew.start(keep_probing(self.plan.probe, list_upstreams=lambda: tuple(self._upstreams.values())))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._crew.__aexit__(kind, error, trace)
+        finally:
+            await self.aclose()
+
+    def find_model(self, name: str) -> Model:
+        """Find a model by its name in full, an alias or a route; the same name gives the same object.
+
+        Raises:
+            UnknownName: There is none; the nearest is suggested.
+            InvalidInput: What the name stands for does not hold together.
+            Unauthenticated: Its provider needs a credential and there is none.
+        """
+        name = self.plan.aliases.get(name, name)
+        model = self._models.get(name)
+        if model is None:
+            model = _keep(self._models, name, self._build_model(name))
+        return model
+
+    def find_embedder(self, name: str) -> Embedder:
+        """Find what turns texts into vectors by its name in full or an alias; raises what `find_model` raises."""
+        name = self.plan.aliases.get(name, name)
+        embedder = self._embedders.get(name)
+        if embedder is None:
+            embedder = _keep(self._embedders, name, self._build_embedder(name))
+        return embedder
+
+    def health(self) -> tuple[TargetHealth, ...]:
+        """List how the models that are in use stand."""
+        return tuple([one.build_report() for one in self._upstreams.values()])
+
+    def hold_open(self, name: str) -> None:
+        """Put a model aside by hand: it is not called until `close_breaker`.
+
+        Raises:
+            UnknownName: No such model is in use.
+        """
+        for breaker in self._get_upstream(name).breakers:
+            breaker.hold_open()
+
+    def close_breaker(self, name: str) -> None:
+        """Let a model be called again, whatever was counted; raises what `hold_open` raises."""
+        for breaker in self._get_upstream(name).breakers:
+            breaker.close()
+
+    def rate(self, name: str, score: float) -> None:
+        """Say how good an answer of a model was, 0 to 1; routes by quality go by it. Raises what `hold_open` raises."""
+        self._get_upstream(name).health.rate(score)
+
+    async def aclose(self) -> None:
+        """Close the connections; they open again when a model is used again."""
+        for upstream in self._upstreams.values():
+            await upstream.inner.aclose()
+        await self._connections.aclose()
+
+    def _get_upstream(self, name: str) -> Upstream:
+        found = self._upstreams.get(self.plan.aliases.get(name, name))
+        if found is None:
+            raise UnknownName("model in use", name, self._upstreams)
+        return found
+
+    def _build_model(self, name: str) -> Model:
+        rule = self._routes.get(name)
+        if rule is not None:
+            return self._build_route(rule)
+        upstream = self._find_upstream(name)
+        return self._build_stack(upstream.build_alone(), [upstream])
+
+    def _build_route(self, rule: RouteRule) -> Model:
+        candidates = [self._build_candidate(one, rule) for one in rule.models]
+        canary = None
+        if rule.canary is not None:
+            canary = next((one for one in candidates if one.name == rule.canary.model), None)
+            canary = canary or self._build_candidate(rule.canary.model, rule)
+        routed = Routed(
+            rule,
+            candidates,
+            budget=self.budget,
+            canary=canary,
+            deadline_s=self.plan.retry.deadline_s,
+            monotonic=self._clock.monotonic,
+        )
+        return self._build_stack(routed, [self._find_upstream(one.name) for one in routed.candidates])
+
+    def _build_candidate(self, member: Member | str, rule: RouteRule) -> Candidate:
+        row = member if isinstance(member, Member) else Member(model=member)
+        upstream = self._find_upstream(row.model)
+        return Candidate(
+            upstream.build_last(),
+            quick=upstream.build_quick(rule.attempts),
+            health=upstream.health,
+            price=upstream.target.price,
+            member=row,
+        )
+
+    def _build_stack(self, model: Model, upstreams: Sequence[Upstream]) -> Model:
+        """Build the layers above a route or a model; it reads inside out."""
+        from quorate.models.budgeted import Budgeted  # a model that is built without a gateway needs none
+
+        plan, parts = self.plan, self.parts
+        price = find_dearest([one.target.price for one in upstreams])
+        scope = "user" if plan.cache is None else plan.cache.scope
+        key = CacheKey(self._secret, model=model.profile.name, scope=scope)
+        model = Budgeted(model, budgets=self._budgets, price=price)
+        if plan.share is not None:
+            model = Shared(model, crew=self._crew, key=key, rule=plan.share)
+        if plan.cache is not None:
+            from quorate.models.cached import Cached  # as probes
+
+            model = Cached(model, rule=plan.cache, store=parts.cache_store, key=key, monotonic=self._clock.monotonic)
+        if plan.guards:
+            from quorate.models.guarded import Guarded
+            from quorate.models.guards.guard import build_guards
+
+            guards = build_guards(plan.guards, functions=parts.guard_functions)
+            model = Guarded(model, guards=guards, report=parts.report)
+        if parts.listeners:
+            providers = {one.target.name: one.target.provider.otel for one in upstreams}
+            model = Observed(model, listeners=parts.listeners, price=price, providers=providers, clock=self._clock)
+        return model
+
+    def _build_embedder(self, name: str) -> Batched | Steady:
+        from quorate.models.embed import RemoteEmbedder  # most gateways are never asked for vectors
+        from quorate.models.metered import Metered
+        from quorate.models.steady import Steady
+
+        target = self._find_target(name)
+        remote = RemoteEmbedder(
+            target, credentials=self._credentials, timeouts=self._find_timeouts(target), connections=self._connections
+        )
+        check_credential(target, self._credentials)
+        breaker = Breaker(target.name, policy=self.plan.breaker, monotonic=self._clock.monotonic)
+        # Every attempt counts: limits and budgets are below what makes a call again.
+        metered = Metered(remote, limiter=self._limiter, budgets=self._budgets, price=target.price)
+        steady = Steady(
+            metered,
+            policy=self.plan.retry,
+            breaker=breaker,
+            budget=self.budget,
+            monotonic=self._clock.monotonic,
+        )
+        if self.plan.batch is None:
+            return steady
+        return Batched(steady, crew=self._crew, rule=self.plan.batch, max_texts=remote.max_texts)
+
+    def _find_upstream(self, name: str) -> Upstream:
+        found = self._upstreams.get(name)
+        if found is None:
+            target = self._find_target(name)
+            plan, provider = self.plan, target.provider.name
+            patience = Patience(
+                retry=plan.retry,
+                breaker=plan.breaker,
+                timeouts=self._find_timeouts(target),
+                bulkhead=_find_bulkhead(plan, name),
+                pool=next((rule for rule in plan.pools if rule.provider == provider), None),
+                hedge=plan.hedge,
+            )
+            found = build_upstream(
+                target,
+                credentials=self._credentials,
+                patience=patience,
+                budget=self.budget,
+                connections=self._connections,
+                limiter=self._limiter,
+                find_place=lambda own: self._find_target(name, own),
+                monotonic=self._clock.monotonic,
+            )
+            _keep(self._upstreams, name, found)
+        return found
+
+    def _find_target(self, name: str, credentials: Credentials | None = None) -> Target:
+        if ":" not in name:
+            raise UnknownName(
+                "model", name, [*self._routes, *self.plan.aliases], "Or name one in full: `openai:gpt-5.2`."
+            )
+        target = find_target(
+            name, credentials=credentials or self._credentials, base_urls=self._base_urls, table=self._table
+        )
+        if target.price is None and self.plan.prices.source:
+            from quorate.models.prices import load_public_price  # a plan may do without the list
+
+            return structs.replace(target, price=load_public_price(name))
+        return target
+
+    def _find_timeouts(self, target: Target) -> Timeouts:
+        return self.plan.provider_timeouts.get(target.provider.name, self.plan.timeouts)
+
+
+def _keep(held: dict[str, T], name: str, value: T) -> T:
+    if len(held) >= MAX_MODELS:
+        del held[next(iter(held))]
+    held[name] = value
+    return value
+
+
+def _find_bulkhead(plan: GatewayPlan, name: str) -> BulkheadRule:
+    """Find the rule for a model: its own, else the one for each, else the usual one."""
+    rules = {rule.model: rule for rule in plan.bulkheads}
+    return rules.get(name) or rules.get("") or BULKHEAD_RULE
+
+
+def _build_limiter(plan: GatewayPlan) -> Limiter | None:
+    if not plan.limits:
+        return None
+    from quorate.models.limits.limiter import Limiter  # a gateway without limits does not load them
+
+    return Limiter(plan.limits)
+
+
+def _build_budgets(plan: GatewayPlan, clock: Clock) -> Budgets:
+    from quorate.models.budgets.budgets import Budgets  # as its layer
+
+    return Budgets(plan.budgets, clock=clock)
 
 
 def build_model(
@@ -57,6 +349,9 @@ def build_model(
     base_urls: Mapping[str, str] | None = None,
     timeouts: Timeouts = TIMEOUTS,
     retry: RetryPolicy = RETRY_POLICY,
+    breaker: BreakerPolicy = BREAKER_POLICY,
+    table: Table | None = None,
+    is_trusted: bool = True,
 ) -> Retrying:
     """Build a model from its name, such as `openai:gpt-5.2`; nothing is connected before it is used.
 
@@ -66,174 +361,16 @@ def build_model(
         base_urls: Where providers are, by name, instead of what `credentials` or the table says.
         timeouts: The deadlines of each attempt.
         retry: How a failed call is made again.
+        breaker: When it is not called at all for a while.
+        table: Providers and models of one's own, which stand above those that come with Quorate.
+        is_trusted: Whether an operator wrote all of this; what a tenant wrote leads to public addresses alone.
 
     Raises:
         UnknownName: There is no such provider.
         InvalidInput: The name or the base URL is not one.
         Unauthenticated: The provider needs a key and there is none.
     """
-    target = find_target(name, credentials=credentials, base_urls=base_urls or {})
-    find_key(target.provider, credentials)
-    return Retrying(RemoteModel(target, credentials=credentials, timeouts=timeouts), policy=retry)
-
-
-def find_target(name: str, *, credentials: Credentials, base_urls: Mapping[str, str]) -> Target:
-    """Find where a named model is: what the operator says, else what the table says."""
-    table = load_table()
-    provider_name, _, model_name = name.partition(":")
-    provider = table.find_provider(provider_name)
-    if not _MODEL_NAME.fullmatch(model_name):
-        raise InvalidInput(f"{name!r} names no model: write `{provider_name}:MODEL`, such as `openai:gpt-5.2`.")
-    stated, what = base_urls.get(provider_name), f"The base URL of {provider_name!r}"
-    if not stated and provider.base_url_env is not None:
-        stated, what = credentials(provider.base_url_env), f"`{provider.base_url_env}`"
-    base_url = (stated or "").strip() or provider.base_url
-    is_named = base_url.rstrip("/") != provider.base_url
-    scheme = check_base_url(base_url, what=what)
-    host = urlsplit(base_url).hostname or ""
-    facts = table.find_facts(name)
-    return Target(
-        provider=provider,
-        model_name=model_name,
-        base_url=base_url,
-        guard=Guard(scheme=scheme, private=is_named or is_loopback_name(host)),
-        price=table.find_price(name),
-        context_tokens=facts.context_tokens if facts else None,
-    )
-
-
-class RemoteModel:
-    """A `Model` at a provider: encode, send, decode, and nothing else.
-
-    It opens connections when they are needed and can be used in one event loop after the other; `aclose` closes them,
-    and the end of an event loop does.
-    """
-
-    def __init__(self, target: Target, *, credentials: Credentials, timeouts: Timeouts = TIMEOUTS) -> None:
-        provider = target.provider
-        self.profile = ModelProfile(
-            name=target.name,
-            provider=provider.otel,
-            native_output=provider.native_output,
-            context_tokens=target.context_tokens,
-            priced=target.price is not None,
-        )
-        self._target = target
-        self._credentials = credentials
-        self._timeouts = timeouts
-        self._dialect: Dialect = find_dialect(provider)
-        self._client: HttpClient | None = None
-
-    def __repr__(self) -> str:
-        return f"<RemoteModel {self._target.name}>"
-
-    async def complete(self, request: Request) -> Reply:
-        """Answer in one piece; raises what the port says."""
-        body = self._encode(request, stream=False)
-        async with self._send(body, stream=False) as received:
-            data = await received.read()
-        return self._book(self._dialect.decode(data), body)
-
-    async def stream(self, request: Request) -> AsyncGenerator[StreamItem]:
-        """Answer piece by piece; what fails once a piece was given out is `Incomplete`."""
-        body = self._encode(request, stream=True)
-        decoder = self._dialect.build_decoder()
-        given: list[bool] = []
-        try:
-            async with self._send(body, stream=True) as received:
-                check_is_stream(received)
-                events = EventParser()
-                while not decoder.is_done:
-                    piece = await received.read_chunk(has_begun=bool(given))
-                    if not piece:
-                        break
-                    for event in events.feed(piece):
-                        for item in decoder.feed(event):
-                            if not given:
-                                given.append(True)
-                            yield item
-                await received.drain()
-            done = decoder.finish()
-        except QuorateError as error:
-            if not given:
-                raise
-            raise build_cut(decoder, error) from error
-        yield ReplyDone(self._book(done.reply, body))
-
-    async def aclose(self) -> None:
-        """Close this event loop's connections; they open again when the model is used again."""
-        if self._client is not None:
-            await self._client.aclose()
-
-    def _encode(self, request: Request, *, stream: bool) -> bytes:
-        target = self._target
-        return self._dialect.encode(
-            request, target.model_name, stream=stream, max_tokens_field=target.provider.max_tokens_field
-        )
-
-    @asynccontextmanager
-    async def _send(self, body: bytes, *, stream: bool) -> AsyncGenerator[Received]:
-        """Send a request and give the answer, if it is one of success."""
-        target = self._target
-        headers = self._dialect.build_headers(find_key(target.provider, self._credentials))
-        if stream:
-            headers |= {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-        client = await self._get_client()
-        url = self._dialect.build_url(target.base_url)
-        first_s = self._timeouts.first_s if stream else None
-        async with client.send(url, body, headers=headers, first_s=first_s) as received:
-            if not 200 <= received.status < 300:
-                raise await self._read_error(received)
-            yield received
-
-    async def _read_error(self, received: Received) -> QuorateError:
-        target = self._target
-        try:
-            body = await received.read(most=MAX_ERROR_BYTES)
-        except QuorateError:  # the status says enough
-            body = b""
-        return self._dialect.decode_error(
-            received.status,
-            body[:MAX_ERROR_BYTES],
-            provider=target.provider,
-            model_name=target.model_name,
-            retry_after_s=read_retry_after(received.headers, now=time.time()),
-        )
-
-    async def _get_client(self) -> HttpClient:
-        if self._client is None:
-            # Importing an HTTP client takes longer than an event loop may be held up, so a thread does it.
-            client = await asyncio.to_thread(load_client, self._target.guard, self._timeouts)
-            self._client = self._client or client
-        return self._client
-
-    def _book(self, reply: Reply, body: bytes) -> Reply:
-        """Add what the call cost, counting for ourselves where the provider did not."""
-        usage = reply.usage
-        if not usage.total_tokens:
-            text = sum(len(call.arguments) + len(call.name) for call in reply.message.tool_calls)
-            usage = estimate_usage(sent_bytes=len(body), received_chars=len(reply.message.text) + text)
-        return structs.replace(reply, usage=usage, cost_usd=cost_usd(usage, self._target.price))
-
-
-def load_client(guard: Guard, timeouts: Timeouts) -> HttpClient:
-    """Load the HTTP client, at its first use: it is most of what a start would cost."""
-    from quorate.models.http import HttpClient
-
-    return HttpClient(guard=guard, timeouts=timeouts)
-
-
-def check_is_stream(received: Received) -> None:
-    """Raise `UpstreamError` when a server answers in one piece where a stream was asked for."""
-    kind = received.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("application/json", "text/html", "text/plain"):
-        raise UpstreamError(f"The server answered {kind!r} where a stream of events was asked for.")
-
-
-def build_cut(decoder: Decoding, error: QuorateError) -> Incomplete:
-    """Say that an answer was cut after a part of it was given out: it is never joined with another."""
-    if isinstance(error, Incomplete) and "partial" in error.context:
-        return error
-    return Incomplete(
-        f"The model's reply is not whole: {error.message}", limit="stream", partial=decoder.partial, cause=error.code
-    )
+    target = find_target(name, credentials=credentials, base_urls=base_urls or {}, table=table, is_trusted=is_trusted)
+    check_credential(target, credentials)
+    remote = build_remote(target, credentials=credentials, timeouts=timeouts)
+    return Retrying(Breaking(remote, breaker=Breaker(target.name, policy=breaker)), policy=retry)

@@ -8,6 +8,7 @@ verified, sizes counted after inflating, and every wait has a deadline.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -17,26 +18,44 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from quorate.errors import DeadlineExceeded, Forbidden, Incomplete, InvalidInput, QuorateError, TooLarge, UpstreamError
 from quorate.models.addresses import PUBLIC, Guard, check_base_url, find_literal
-from quorate.models.deadlines import TIMEOUTS, Timeouts
+from quorate.models.deadlines import TIMEOUTS, Timeouts, Watch
 
 MAX_BYTES = 16 << 20
-MAX_CONNECTIONS = 512
+MAX_CONNECTIONS = 4096
+MAX_CONNECTIONS_PER_HOST = 512
+"""So that one slow host does not take the connections of all."""
 READ_BUFFER_BYTES = 16 << 10
 PIECEWISE_BYTES = 512 << 10
 DRAIN_S = 0.05
+MAX_URLS = 256
+"""How many checked addresses are remembered."""
+PROXY_GUARD = Guard(scheme="https", private=True)
+"""What an operator's own proxy may be."""
 SUBJECT = "The model's provider"
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Gives the addresses of a host and port."""
 Held = tuple[AsyncGenerator[aiohttp.ClientSession], aiohttp.ClientSession]
 Failure = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+_UNFIT = re.compile(r"[^!-~]|#")
 
 
 class HttpClient:
-    """Sends requests; its connections belong to the event loop that uses it, and close with that loop at the latest."""
+    """Sends requests; its connections belong to the event loop that uses it, and close with that loop at the latest.
+
+    Args:
+        guard: What may be reached.
+        timeouts: The deadlines of each call.
+        max_bytes: How long an answer may be, after inflating.
+        resolve: Gives the addresses of a name; the machine's own resolver when nothing is said.
+        proxy: The operator's own proxy, such as `http://proxy.example:3128`; those of the environment are ignored. It
+            may be at a private address. Names are still checked as far as this machine knows them; which address a
+            name means is the proxy's word then.
+    """
 
     def __init__(
         self,
@@ -45,23 +64,28 @@ class HttpClient:
         timeouts: Timeouts = TIMEOUTS,
         max_bytes: int = MAX_BYTES,
         resolve: Resolve | None = None,
+        proxy: str | None = None,
     ) -> None:
+        if proxy is not None:
+            check_base_url(proxy, what="The address of the proxy")
         self.guard = guard
         self.timeouts = timeouts
         self.max_bytes = max_bytes
+        self.proxy = proxy
         self._resolve = resolve or resolve_name
         self._open: dict[asyncio.AbstractEventLoop, Held] = {}
+        self._urls: dict[str, URL] = {}
 
-    @asynccontextmanager
-    async def send(
-        self, url: str, body: bytes, *, headers: Mapping[str, str], first_s: float | None = None
-    ) -> AsyncGenerator[Received]:
-        """Post a request and give what comes back, once its head is here; leaving the block ends the call at once.
+    def send(
+        self, url: str, body: bytes, *, headers: Mapping[str, str], method: str = "POST", first_s: float | None = None
+    ) -> Exchange:
+        """Prepare a call: `async with client.send(…) as received` makes it, and leaving the block ends it at once.
 
         Args:
-            url: Where to, in full.
+            url: Where to, in full and as it is to be sent.
             body: What to send.
             headers: What to say beside it.
+            method: How.
             first_s: How long the head may take; `timeouts.total_s` when nothing else is said.
 
         Raises:
@@ -69,21 +93,7 @@ class HttpClient:
             UpstreamError: It cannot be reached, or does not speak HTTP.
             DeadlineExceeded: It took too long; the message says which part.
         """
-        self._check_url(url)
-        started = time.monotonic()
-        waited = self.timeouts.total_s if first_s is None else first_s
-        session = await self._get_session()
-        try:
-            async with asyncio.timeout(waited):
-                # A large body is sent in pieces, so that other work goes on between them.
-                data = body if len(body) <= PIECEWISE_BYTES else BytesIO(body)
-                response = await session.post(url, data=data, headers=headers, allow_redirects=False)
-        except Failure as error:
-            raise build_head_error(error, self.timeouts, waited_s=waited) from hide_secrets(error)
-        try:
-            yield Received(response, self.timeouts, max_bytes=self.max_bytes, started=started)
-        finally:
-            response.close()
+        return Exchange(self, method, url, body, headers=headers, first_s=first_s)
 
     async def aclose(self) -> None:
         """Close this event loop's connections; they open again when the client is used again."""
@@ -91,21 +101,49 @@ class HttpClient:
         if held is not None:
             await held[0].aclose()
 
-    def _check_url(self, url: str) -> None:
-        scheme = check_base_url(url, what="The address of a model call")
+    async def prepare(self, url: str) -> tuple[aiohttp.ClientSession, URL]:
+        """Give what a call to `url` is made with, once that was checked; raises what `send` raises."""
+        known = self._urls.get(url)
+        if known is None:
+            known = await self._check_url(url)
+            if len(self._urls) >= MAX_URLS:
+                self._urls.clear()
+            if self.proxy is None:  # what was only looked up here is looked up again for the next call
+                self._urls[url] = known
+        held = self._open.get(asyncio.get_running_loop())
+        if held is not None and not held[1].closed:
+            return held[1], known
+        return await self._open_session(), known
+
+    async def _check_url(self, url: str) -> URL:
+        address, _, query = url.partition("?")
+        if _UNFIT.search(query):
+            raise InvalidInput("The address of a model call holds a space, a fragment or a character no address has.")
+        scheme = check_base_url(address, what="The address of a model call")
         if scheme != self.guard.scheme:
             raise Forbidden(f"This client speaks `{self.guard.scheme}` alone, not `{scheme}`.")
-        host = urlsplit(url).hostname or ""
+        # What was signed is what is sent: nothing is quoted anew.
+        known = URL(url, encoded=True)
+        host = urlsplit(address).hostname or ""
         literal = find_literal(host)
         if literal is not None:
             self.guard.check(literal, host)
+        elif self.proxy is not None:
+            await self._check_name(host, known.port or 443)
+        return known
 
-    async def _get_session(self) -> aiohttp.ClientSession:
-        """Get this loop's session; a generator holds it open, and a loop that ends closes its generators."""
+    async def _check_name(self, host: str, port: int) -> None:
+        try:
+            async with asyncio.timeout(self.timeouts.connect_s):
+                addresses = await self._resolve(host, port)
+        except (OSError, TimeoutError):  # behind a proxy, a machine need not know the names outside
+            return
+        for address in addresses:
+            self.guard.check(address, host)
+
+    async def _open_session(self) -> aiohttp.ClientSession:
+        """Open this loop's session; a generator holds it, and a loop that ends closes its generators."""
         loop = asyncio.get_running_loop()
-        held = self._open.get(loop)
-        if held is not None and not held[1].closed:
-            return held[1]
         for other in [one for one in self._open if one.is_closed()]:
             del self._open[other]
         holder = self._hold_session()
@@ -114,11 +152,14 @@ class HttpClient:
         return session
 
     async def _hold_session(self) -> AsyncGenerator[aiohttp.ClientSession]:
+        # With a proxy, it is what is connected to, and the operator named it; metadata addresses stay out of reach.
+        near = self.guard if self.proxy is None else PROXY_GUARD
         connector = aiohttp.TCPConnector(
-            resolver=GuardedResolver(self.guard, self._resolve),
+            resolver=GuardedResolver(near, self._resolve),
             use_dns_cache=False,
             limit=MAX_CONNECTIONS,
-            socket_factory=self._build_socket,
+            limit_per_host=MAX_CONNECTIONS_PER_HOST,
+            socket_factory=SocketFactory(near),
         )
         connect_s = self.timeouts.connect_s
         async with aiohttp.ClientSession(
@@ -127,39 +168,103 @@ class HttpClient:
             timeout=aiohttp.ClientTimeout(connect=connect_s, sock_connect=connect_s, ceil_threshold=1e9),
             headers={"User-Agent": "quorate"},
             trust_env=False,
+            proxy=self.proxy,
             read_bufsize=READ_BUFFER_BYTES,
         ) as session:
             yield session
 
-    def _build_socket(
+
+class SocketFactory:
+    """Builds the socket of a connection: the last place where an address is known, and the last check."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def __call__(
         self, info: tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
     ) -> socket.socket:
-        """Build the socket of a connection: the last place where an address is known, and the last check."""
+        """Build a socket, or raise `Forbidden`."""
         address = str(info[4][0])
-        self.guard.check(address, address)
+        self._guard.check(address, address)
         made = socket.socket(info[0], info[1], info[2])
         made.setblocking(False)
         return made
 
 
+class Exchange:
+    """One call, as an `async with` block; see `HttpClient.send`."""
+
+    __slots__ = ("_body", "_client", "_first_s", "_headers", "_method", "_received", "_url")
+
+    def __init__(
+        self,
+        client: HttpClient,
+        method: str,
+        url: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str],
+        first_s: float | None,
+    ) -> None:
+        self._client = client
+        self._method = method
+        self._url = url
+        self._body = body
+        self._headers = headers
+        self._first_s = first_s
+        self._received: Received | None = None
+
+    async def __aenter__(self) -> Received:
+        client, body = self._client, self._body
+        timeouts = client.timeouts
+        waited = timeouts.total_s if self._first_s is None else self._first_s
+        started = time.monotonic()
+        session, url = await client.prepare(self._url)
+        watch = Watch()
+        # A large body is sent in pieces, so that other work goes on between them.
+        data = BytesIO(body) if len(body) > PIECEWISE_BYTES else body or None
+        try:
+            sent = session.request(self._method, url, data=data, headers=self._headers, allow_redirects=False)
+            response = await watch.wait(sent, started + waited)
+        except Failure as error:
+            watch.close()
+            raise build_head_error(error, timeouts, waited_s=waited) from hide_secrets(error)
+        except BaseException:
+            watch.close()
+            raise
+        self._received = received = Received(
+            response, timeouts, max_bytes=client.max_bytes, started=started, watch=watch
+        )
+        return received
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._received is not None:
+            self._received.close()
+
+
 class Received:
     """What came back: a status, headers, and a body that is read within bounds."""
 
-    def __init__(self, response: aiohttp.ClientResponse, timeouts: Timeouts, *, max_bytes: int, started: float) -> None:
+    __slots__ = ("_max_bytes", "_response", "_size", "_started", "_timeouts", "_watch", "headers", "status")
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        timeouts: Timeouts,
+        *,
+        max_bytes: int,
+        started: float,
+        watch: Watch,
+    ) -> None:
         self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        """The headers, found by names in any case; of one that comes twice, the first."""
         self._response = response
         self._timeouts = timeouts
         self._max_bytes = max_bytes
         self._started = started
+        self._watch = watch
         self._size = 0
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers, their names in lower case; of one that comes twice, the first."""
-        headers: dict[str, str] = {}
-        for name, value in self._response.headers.items():
-            headers.setdefault(name.lower(), value)
-        return headers
 
     async def read_chunk(self, *, has_begun: bool) -> bytes:
         """Read what is there next; nothing at the end. `has_begun` says which deadline holds.
@@ -169,40 +274,47 @@ class Received:
             Incomplete: It was cut.
             DeadlineExceeded: It took too long; the message says which part.
         """
-        now, times = time.monotonic(), self._timeouts
-        if has_begun:
-            return await self._read(f"next piece ({times.idle_s:g} s)", now + times.idle_s)
-        return await self._read(f"first piece ({times.first_s:g} s)", self._started + times.first_s)
+        times = self._timeouts
+        ends = time.monotonic() + times.idle_s if has_begun else self._started + times.first_s
+        whole = self._started + times.total_s
+        try:
+            piece = await self._watch.wait(self._response.content.readany(), ends if ends < whole else whole)
+        except (*Failure, RuntimeError) as error:  # aiohttp says so when a connection ended between two reads
+            raise build_body_error(error, self._name_part(ends, whole, has_begun=has_begun)) from hide_secrets(error)
+        self._size += len(piece)
+        if self._size > self._max_bytes:
+            raise TooLarge(f"{SUBJECT} sent more than {self._max_bytes} bytes.", limit=self._max_bytes)
+        return piece
 
     async def read(self, *, most: int | None = None) -> bytes:
         """Read the whole body, or a beginning of at least `most` bytes; raises what `read_chunk` raises."""
-        pieces: list[bytes] = []
-        while most is None or self._size < most:
+        content = self._response.content
+        piece = await self.read_chunk(has_begun=True)
+        if content.at_eof():
+            return piece
+        pieces = [piece]
+        while piece and (most is None or self._size < most):
             piece = await self.read_chunk(has_begun=True)
-            if not piece:
-                break
             pieces.append(piece)
         return b"".join(pieces)
 
     async def drain(self) -> None:
         """Wait a moment for the body's end, so that the connection can serve again; without it, it is closed."""
-        with suppress(*Failure, RuntimeError):
-            async with asyncio.timeout(DRAIN_S):
-                await self._response.content.readany()
+        content = self._response.content
+        if not content.at_eof():
+            with suppress(*Failure, RuntimeError):
+                await self._watch.wait(content.readany(), time.monotonic() + DRAIN_S)
 
-    async def _read(self, part: str, ends: float) -> bytes:
-        whole = self._started + self._timeouts.total_s
+    def close(self) -> None:
+        """End the call: a connection whose answer was not read to its end is closed."""
+        self._watch.close()
+        self._response.close()
+
+    def _name_part(self, ends: float, whole: float, *, has_begun: bool) -> str:
+        times = self._timeouts
         if whole <= ends:
-            part, ends = f"end ({self._timeouts.total_s:g} s)", whole
-        try:
-            async with asyncio.timeout(ends - time.monotonic()):
-                piece = await self._response.content.readany()
-        except (*Failure, RuntimeError) as error:  # aiohttp says so when a connection ended between two reads
-            raise build_body_error(error, part) from hide_secrets(error)
-        self._size += len(piece)
-        if self._size > self._max_bytes:
-            raise TooLarge(f"{SUBJECT} sent more than {self._max_bytes} bytes.", limit=self._max_bytes)
-        return piece
+            return f"end ({times.total_s:g} s)"
+        return f"next piece ({times.idle_s:g} s)" if has_begun else f"first piece ({times.first_s:g} s)"
 
 
 class GuardedResolver(AbstractResolver):
@@ -254,9 +366,10 @@ async def open_http(
     timeouts: Timeouts = TIMEOUTS,
     max_bytes: int = MAX_BYTES,
     resolve: Resolve | None = None,
+    proxy: str | None = None,
 ) -> AsyncGenerator[HttpClient]:
     """Open a client that is closed at the end of the block."""
-    client = HttpClient(guard=guard, timeouts=timeouts, max_bytes=max_bytes, resolve=resolve)
+    client = HttpClient(guard=guard, timeouts=timeouts, max_bytes=max_bytes, resolve=resolve, proxy=proxy)
     try:
         yield client
     finally:

@@ -10,17 +10,19 @@ import asyncio
 import random as random_
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Protocol, cast, runtime_checkable
+from typing import Annotated, cast
 
-from msgspec import Struct
+from msgspec import Meta, Struct, structs
 
-from quorate.errors import Incomplete, QuorateError
-from quorate.messages import Reply, StreamItem
+from quorate.errors import Incomplete, InvalidInput, QuorateError, Unavailable, UnknownName
+from quorate.messages import Reply, ReplyDone, StreamItem
+from quorate.models.attempts import AttemptBudget, RetryBudget
+from quorate.models.layer import Layer
 from quorate.ports import Model
-from quorate.specs import ModelProfile, Request
+from quorate.specs import Request
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DATES = (
@@ -31,34 +33,32 @@ _DATES = (
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 
-class RetryPolicy(Struct, frozen=True, kw_only=True):
+class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often and how fast a call is made again."""
 
-    attempts: int = 3
-    base_s: float = 0.5
+    attempts: Annotated[int, Meta(ge=1, le=20)] = 3
+    base_s: Annotated[float, Meta(ge=0, le=60)] = 0.5
     """The bound of the first wait; it doubles each time. The wait is random below its bound."""
-    cap_s: float = 20.0
-    deadline_s: float = 600.0
+    cap_s: Annotated[float, Meta(ge=0, le=3600)] = 20.0
+    deadline_s: Annotated[float, Meta(gt=0, le=86_400)] = 600.0
     """From the first attempt on; a wait that would pass it is not begun."""
-    budget: float = 0.2
-    """The share of the calls under way that may be retries."""
-    floor: int = 3
-    """Retries that may be under way however few calls there are."""
+    budget: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    """The share of the calls that may be made again in vain."""
+    floor: Annotated[int, Meta(ge=0, le=1000)] = 3
+    """How many may be, however few calls there are."""
+    max_wait_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
+    """The longest wait that a provider may ask for; a longer one is an error at once."""
 
 
 RETRY_POLICY = RetryPolicy()
 
 
-@runtime_checkable
-class Closable(Protocol):
-    """Something that holds connections."""
-
-    async def aclose(self) -> None:
-        """Close what is open."""
-        ...
+def build_budget(policy: RetryPolicy, *, monotonic: Callable[[], float] = time.monotonic) -> RetryBudget:
+    """Build the budget that a policy asks for."""
+    return RetryBudget(share=policy.budget, floor=policy.floor, monotonic=monotonic)
 
 
-class Retrying:
+class Retrying(Layer):
     """A `Model` that calls another one again when that may help."""
 
     def __init__(
@@ -66,53 +66,75 @@ class Retrying:
         inner: Model,
         *,
         policy: RetryPolicy = RETRY_POLICY,
+        budget: AttemptBudget | None = None,
         random: Callable[[], float] = random_.random,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.policy = policy
+        self.budget: AttemptBudget = budget or build_budget(policy, monotonic=monotonic)
         self._random = random
         self._sleep = sleep
         self._monotonic = monotonic
-        self._active = 0
-        self._retrying = 0
-
-    @property
-    def profile(self) -> ModelProfile:
-        """What the inner model can do."""
-        return self.inner.profile
 
     async def complete(self, request: Request) -> Reply:
         """Answer in one piece, after up to `policy.attempts` attempts; raises what the last one raised."""
-        with self._count() as call:
+        budget = self.budget
+        budget.open_call()
+        began = self._monotonic()
+        try:
+            try:
+                return await self.inner.complete(request)
+            except QuorateError as error:
+                failure = error
+            number = 1
             while True:
+                await self._wait(failure, number, began)
+                number += 1
+                failed = True
                 try:
-                    return await self.inner.complete(request)
+                    reply = await self.inner.complete(request)
+                    failed = False
                 except QuorateError as error:
-                    await self._wait(call, error)
+                    failure = error
+                    continue
+                finally:
+                    budget.settle(failed=failed)
+                return structs.replace(reply, attempts=reply.attempts + number - 1)
+        finally:
+            budget.close_call()
 
     async def stream(self, request: Request) -> AsyncGenerator[StreamItem]:
         """Answer piece by piece; once a piece was given out, a failure is final."""
-        with self._count() as call:
+        budget = self.budget
+        budget.open_call()
+        began = self._monotonic()
+        number = 1
+        try:
             while True:
                 given = False
-                items = cast("AsyncGenerator[StreamItem]", self.inner.stream(request))
+                items = cast("AsyncGenerator[StreamItem]", self.inner.stream(request))  # all of ours are generators
                 try:
                     async with aclosing(items):
                         async for item in items:
-                            given = True
-                            yield item
+                            if not given:
+                                given = True
+                                if number > 1:
+                                    budget.settle(failed=False)
+                            yield item if number == 1 else _count_attempts(item, number)
                     return
                 except QuorateError as error:
                     if given:
                         raise
-                    await self._wait(call, error)
-
-    async def aclose(self) -> None:
-        """Close the inner model's connections; they open again when it is used again."""
-        if isinstance(self.inner, Closable):
-            await self.inner.aclose()
+                    failure = error
+                finally:
+                    if number > 1 and not given:
+                        budget.settle(failed=True)
+                await self._wait(failure, number, began)
+                number += 1
+        finally:
+            budget.close_call()
 
     async def __aenter__(self) -> Retrying:
         return self
@@ -120,46 +142,55 @@ class Retrying:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    @contextmanager
-    def _count(self) -> Generator[_Call]:
-        self._active += 1
-        call = _Call(self._monotonic())
-        try:
-            yield call
-        finally:
-            self._active -= 1
-            if call.number > 1:
-                self._retrying -= 1
-
-    async def _wait(self, call: _Call, error: QuorateError) -> None:
-        """Wait for the next attempt at a call, or raise `error` when there is none."""
+    async def _wait(self, error: QuorateError, number: int, began: float) -> None:
+        """Take the next attempt and wait for its time, or raise `error` when there is none."""
         policy = self.policy
-        if call.number >= policy.attempts or not is_worth_retrying(error):
-            raise error
-        if call.number == 1:
-            if self._retrying >= max(policy.floor, policy.budget * self._active):
-                raise error
-            self._retrying += 1
-        delay = choose_delay(policy, call.number, retry_after_s=get_retry_after(error), random=self._random)
-        call.number += 1
-        if self._monotonic() + delay > call.started + policy.deadline_s:
-            raise error
-        await self._sleep(delay)
+        asked = get_retry_after(error)
+        if number >= policy.attempts or not is_worth_retrying(error):
+            raise note_attempts(error, number)
+        if asked is not None and policy.max_wait_s is not None and asked > policy.max_wait_s:
+            raise note_attempts(error, number)
+        delay = choose_delay(policy, number, retry_after_s=asked, random=self._random)
+        if self._monotonic() + delay > began + policy.deadline_s or not self.budget.take():
+            raise note_attempts(error, number)
+        waited = False
+        try:
+            await self._sleep(delay)
+            waited = True
+        finally:
+            if not waited:
+                self.budget.settle(failed=False)
 
 
-class _Call:
-    """One call and its attempts so far."""
+def note_attempts(error: QuorateError, number: int) -> QuorateError:
+    """Note in an error how many upstream calls it took, those that an inner layer noted included."""
+    before = error.context.get("attempts")
+    if number > 1 or isinstance(before, int):
+        error.context = {**error.context, "attempts": number - 1 + (before if isinstance(before, int) else 1)}
+    return error
 
-    __slots__ = ("number", "started")
 
-    def __init__(self, started: float) -> None:
-        self.started = started
-        self.number = 1
+def _count_attempts(item: StreamItem, number: int) -> StreamItem:
+    if type(item) is not ReplyDone:
+        return item
+    return ReplyDone(structs.replace(item.reply, attempts=item.reply.attempts + number - 1))
 
 
 def is_worth_retrying(error: QuorateError) -> bool:
-    """Whether the same call may succeed later; a cut answer of which nothing was given out is one."""
+    """Whether the same call may succeed later; a cut answer of which nothing was given out is one.
+
+    A refusal of our own is not: a breaker that is open, a queue that is full, a limit that has waited already.
+    """
+    if isinstance(error, Unavailable) or error.context.get("source") == "gateway":
+        return False
     return error.retryable or isinstance(error, Incomplete)
+
+
+def is_refusal(error: QuorateError) -> bool:
+    """Whether an error says that nobody was asked: it was our own, and cost nobody anything."""
+    if isinstance(error, (Unavailable, InvalidInput)):
+        return not isinstance(error, UnknownName)
+    return error.context.get("source") in ("gateway", "pool")
 
 
 def get_retry_after(error: QuorateError) -> float | None:

@@ -5,6 +5,7 @@ A port exists only when two real implementations do; each has one shared contrac
 
 from quorate.ports.run import (
     ArtifactInfo,
+    Embedder,
     Model,
     RunArtifacts,
     RunContext,
@@ -23,6 +24,7 @@ __all__ = [
     "ArtifactInfo",
     "BlobInfo",
     "Blobs",
+    "Embedder",
     "Entry",
     "KeyValue",
     "Lease",

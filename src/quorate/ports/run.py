@@ -11,8 +11,8 @@ from msgspec import Struct
 from quorate.clock import Clock
 from quorate.errors import Unavailable
 from quorate.events import AnyEvent
-from quorate.messages import Delta, Progress, Reply, StreamItem, ToolCall, ToolResult
-from quorate.specs import Limits, ModelProfile, Request, ToolSpec
+from quorate.messages import Delta, Embeddings, Progress, Reply, StreamItem, ToolCall, ToolResult
+from quorate.specs import EmbedRequest, Limits, ModelProfile, Request, ToolSpec
 
 Deps = TypeVar("Deps", covariant=True)
 
@@ -40,6 +40,27 @@ class Model(Protocol):
         """Answer piece by piece; the last item is a `ReplyDone` with the whole reply, and its absence means a cut.
 
         Raises what `complete` raises, while it is read.
+        """
+        ...
+
+
+class Embedder(Protocol):
+    """Something that turns texts into vectors."""
+
+    @property
+    def name(self) -> str:
+        """The model's name in full, such as `openai:text-embedding-3-small`."""
+        ...
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Turn texts into vectors, in their order; no texts give no vectors.
+
+        Raises:
+            InvalidInput: A text is empty, or the model does not know the dimensions.
+            TooLarge: A text is longer than the model can read.
+            RateLimited: The provider wants fewer calls.
+            UpstreamError: The provider failed.
+            DeadlineExceeded: It took too long.
         """
         ...
 

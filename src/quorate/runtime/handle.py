@@ -47,7 +47,9 @@ class RunHandle:
         self._build = build
         self._cancel = cancel
         self._start = start
-        self._items: list[AnyEvent | Delta] = []
+        self._items: list[AnyEvent | Delta] | None = None if run is not None else []
+        """What is there to be watched; a run of this process keeps it while somebody watches, or may begin to."""
+        self._watchers = 0
         self._shown = 0
         self._changed = asyncio.Event()
         self._done = asyncio.Event()
@@ -71,23 +73,39 @@ class RunHandle:
             QuorateError: The run failed.
         """
         self.begin()
+        if self.run is not None and not self._watchers and not self._done.is_set():
+            self._items = None
+            self.run.unwatch()
         await self._done.wait()
         if self._error is not None and not isinstance(self._error, asyncio.CancelledError):
             raise self._error
-        return self._build([item for item in self._items if isinstance(item, Event)])
+        return self._build([item for item in self._items or () if isinstance(item, Event)])
 
     async def stream(self) -> AsyncGenerator[AnyEvent | Delta]:
-        """Yield every event and every piece of text from the beginning on, until the run ends or rests."""
+        """Yield every event from the beginning on, and every piece of text, until the run ends or rests.
+
+        Text comes in pieces from the first reply on that begins while somebody watches; before, it comes as a whole.
+        """
         self.begin()
-        place = 0
-        while True:
-            while place < len(self._items):
-                yield self._items[place]
-                place += 1
-            if self._done.is_set():
-                return
-            self._changed.clear()
-            await self._changed.wait()
+        items, place = self.watch(), 0
+        self._watchers += 1
+        try:
+            while True:
+                while place < len(items):
+                    yield items[place]
+                    place += 1
+                if self._done.is_set():
+                    return
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self._watchers -= 1
+
+    def watch(self) -> list[AnyEvent | Delta]:
+        """Keep from now on what is there to be watched; the list is what is there already, and grows."""
+        if self._items is None:
+            self._items = [*self.run.watch()] if self.run is not None else []
+        return self._items
 
     async def events(self, *, after: int = 0) -> AsyncGenerator[AnyEvent]:
         """Yield every event after a position, until the run ends or rests."""
@@ -117,16 +135,23 @@ class RunHandle:
         """Do the work, or follow it; what goes wrong is raised by `wait`."""
         try:
             async for item in items:
-                if isinstance(item, Event):
-                    self._items.append(item)
-                elif self._shown < MAX_SHOWN:
-                    self._shown += 1
-                    self._items.append(item)
-                self._changed.set()
+                self._keep(item)
         except BaseException as error:  # whoever waits for the run raises it
             self._error = error
             if isinstance(error, asyncio.CancelledError):
                 raise
+        finally:
+            for item in self.run.journal.take() if self.run is not None else ():
+                self._keep(item)
+
+    def _keep(self, item: AnyEvent | Delta) -> None:
+        if self._items is None:
+            return
+        if not isinstance(item, Event):
+            self._shown += 1
+        if isinstance(item, Event) or self._shown <= MAX_SHOWN:
+            self._items.append(item)
+            self._changed.set()
 
     def finish(self) -> None:
         """Tell everybody who waits that nothing more comes."""

@@ -39,6 +39,7 @@ from quorate.state.services import RunServices
 from quorate.tools.define import AnyTool
 
 if TYPE_CHECKING:
+    from quorate.models.gateway import Gateway
     from quorate.state.artifacts import ArtifactStore
     from quorate.state.audit import AuditTrail
     from quorate.state.scopes import StateStore
@@ -62,6 +63,7 @@ class Runtime:
         clock: Clock,
         group: asyncio.TaskGroup,
         tenant: str = "default",
+        gateway: Gateway | None = None,
     ) -> None:
         self.settings = settings
         self.catalog = catalog
@@ -73,6 +75,8 @@ class Runtime:
         """The record of runs; while it cannot be reached, it is waited for."""
         self.find_agent = find_agent
         """Put an agent of the catalog together, by its name and the name of a model."""
+        self.gateway = gateway
+        """The models there are by name, and the limits, budgets and caches before them."""
         self.clock = clock
         self.tenant = tenant
         """Whose runs these are: those of others are absent."""
@@ -185,7 +189,7 @@ class Runtime:
 
     async def _begin(self, order: Order, chosen: AnyAgent, accepted: Acceptance, *, deps: object) -> RunHandle:
         options = await self._complete(accepted.options)
-        run = chosen.open_run(order.message, deps=deps, history=accepted.history, options=options, live=True)
+        run = chosen.open_run(order.message, deps=deps, history=accepted.history, options=options)
         try:
             return await self._record(run, chosen)
         except Fenced:  # somebody with the same key was quicker
@@ -236,7 +240,7 @@ class Runtime:
         _check_open(events)
         chosen = agent or self.find_agent(created.agent, created.labels.get("model"))
         options = await self._complete(RunOptions(tenant=self.tenant))
-        run = await chosen.open_resumed(run_id, deps=deps, options=options, live=True, expected=expected)
+        run = await chosen.open_resumed(run_id, deps=deps, options=options, expected=expected)
         _check_open(run.journal.events)  # it is read anew
         run.handed_over = expected is not None  # what one worker took, any other may go on with
         return await self._record(run, chosen)
@@ -526,7 +530,10 @@ class Runtime:
         before = self._live.get((self.tenant, run_id))
         if before is not None and before.run is not None:
             before.run.fence()
-        return self._drive(RunHandle(run_id, agent.name, build=build, cancel=run.cancel, run=run), attempt(run))
+        handle = RunHandle(run_id, agent.name, build=build, cancel=run.cancel, run=run)
+        if not run.handed_over:  # whoever submits a run may want to see its first words
+            handle.watch()
+        return self._drive(handle, attempt(run))
 
     def _drive(self, handle: RunHandle, items: Items) -> RunHandle:
         self._live[self.tenant, handle.id] = handle

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from quorate.errors import InvalidInput
 from quorate.models.addresses import check_base_url, is_loopback_name
-from quorate.models.facts import load_table
+from quorate.models.facts import list_providers, unknown_provider
 from quorate.security.secrets import Secret
 from quorate.settings.keys import KeyPath
 
@@ -116,6 +116,13 @@ def _check_directory(value: object, base: str) -> str:
     return path
 
 
+def _check_file(value: object, base: str) -> str:
+    path = _resolve(str(value), base)
+    if not os.path.isfile(path):
+        raise InvalidInput(f"there is no file {path!r}; create it, or write another")
+    return path
+
+
 def _check_directories(value: object, base: str) -> tuple[str, ...]:
     return tuple(_check_directory(item, base) for item in cast("tuple[str, ...]", value))
 
@@ -126,14 +133,20 @@ def _resolve(text: str, base: str) -> str:
     return os.path.abspath(os.path.join(base, os.path.expanduser(text)))
 
 
-def _check_model(value: object, _: str) -> str:
-    text = str(value)
-    if text not in KEYLESS_MODELS:
-        provider, colon, name = text.partition(":")
-        if not colon or not name or not provider:
-            raise InvalidInput(f"{text!r} is no model; write `provider:model`, `playbook`, or `auto`")
-        load_table().find_provider(provider)
-    return text
+def check_model(text: str, *, has_gateway: bool) -> None:
+    """Check that a model can be found; with a gateway file, a single word may be one of its aliases and routes.
+
+    Raises:
+        InvalidInput: It cannot.
+    """
+    provider, colon, name = text.partition(":")
+    is_word = has_gateway and text and not colon
+    if text in KEYLESS_MODELS or is_word:
+        return
+    if not colon or not name or not provider:
+        raise InvalidInput(f"{text!r} is no model; write `provider:model`, `playbook`, or `auto`")
+    if not has_gateway and provider not in list_providers():
+        raise unknown_provider(provider, list_providers())
 
 
 def _check_url(value: object, _: str) -> str:
@@ -176,6 +189,7 @@ def _find_target_fault(item: str) -> str:
 
 _MAY_BE_EMPTY: tuple[KeyPath, ...] = (
     ("database",),
+    ("gateway",),
     ("workspace",),
     ("openai", "base_url"),
     ("artifacts", "store"),
@@ -184,7 +198,7 @@ _MAY_BE_EMPTY: tuple[KeyPath, ...] = (
 _CHECKS: Mapping[KeyPath, Callable[[object, str], object]] = {
     ("database",): _check_database,
     ("artifacts", "store"): _check_artifacts,
-    ("model",): _check_model,
+    ("gateway",): _check_file,
     ("workspace",): _check_directory,
     ("openai", "base_url"): _check_url,
     ("openai", "api_key"): _check_key,

@@ -13,11 +13,12 @@ from msgspec import Struct
 
 from quorate.errors import InvalidFiles, InvalidInput
 from quorate.security.secrets import Secret
-from quorate.settings.check import check_key_strength, check_value, split_password
+from quorate.settings.check import check_key_strength, check_model, check_value, split_password
 from quorate.settings.keys import KeyPath, convert, find_key, list_keys, nest, suggest
 from quorate.settings.references import expand, has_reference
 from quorate.settings.sources import (
     ENVIRONMENTS,
+    MOST_BYTES,
     PROJECT,
     Source,
     Written,
@@ -25,12 +26,18 @@ from quorate.settings.sources import (
     read_dotenv,
     read_environment,
     read_secrets,
+    read_text,
     read_toml,
 )
 from quorate.settings.values import DATABASE_PASSWORD, Settings
 
-_CREDENTIAL = re.compile(r"[A-Z][A-Z0-9_]*_(?:API_KEY|BASE_URL)")
-"""How variables are called that model providers read."""
+_CREDENTIAL = re.compile(
+    r"[A-Z][A-Z0-9_]*_(?:API_KEY|API_BASE|BASE_URL|ENDPOINT)(?:_[A-Z0-9]+)?|(?:AWS|AZURE|GOOGLE|OLLAMA)_[A-Z0-9_]+"
+    r"|HF_TOKEN|GITHUB_TOKEN|ANTHROPIC_AUTH_TOKEN|REDIS_URL|MODEL_CACHE_SECRET"
+)
+"""How variables are called that model providers and the gateway read."""
+_NAMED = re.compile(r"[A-Z][A-Z0-9_]{2,63}")
+"""How variables look that a gateway file names."""
 _PLACE = re.compile(r"(.*?):(\d+): ")
 
 
@@ -108,6 +115,8 @@ class _Merger:
         self._faults = faults
         self._values: dict[KeyPath, object] = {}
         self._places: dict[KeyPath, Written] = {}
+        self._models: list[tuple[Written, str]] = []
+        self._has_gateway = False
 
     def add(self, written: Iterable[Written]) -> None:
         """Lay values over what is there."""
@@ -128,7 +137,11 @@ class _Merger:
         written = self._values.get(("database",)) or database
         shown, password = split_password(str(written))
         values = {**self._values, ("database",): shown, ("environment",): environment}
-        credentials = {n: Secret(v) for n, v in self._variables.items() if v and _CREDENTIAL.fullmatch(n)}
+        self._check_models()
+        named = _find_names(str(self._values.get(("gateway",)) or ""))
+        credentials = {
+            n: Secret(v) for n, v in self._variables.items() if v and (_CREDENTIAL.fullmatch(n) or n in named)
+        }
         if password is not None:
             credentials[DATABASE_PASSWORD] = Secret(password)
         settings = msgspec.structs.replace(_build(values), credentials=credentials)
@@ -138,6 +151,13 @@ class _Merger:
             if weak and place:
                 self._faults.append(f"{place.where}: `{place.label}`: {weak}")
         return settings
+
+    def _check_models(self) -> None:
+        for item, model in self._models:
+            try:
+                check_model(model, has_gateway=self._has_gateway)
+            except InvalidInput as error:
+                self._faults.append(f"{item.where}: `{item.label}`: {error.message.rstrip('.')}")
 
     def _read(self, item: Written, *, has_variables: bool) -> object:
         key = find_key(item.path)
@@ -149,11 +169,25 @@ class _Merger:
             value = _expand(value, self._variables) if refers else value
             if key.is_secret and value == "":
                 return None
-            found = convert(key, value, is_text=item.is_text or refers, is_shown=not refers)
-            return check_value(item.path, found, base=item.base)
+            found = check_value(
+                item.path, convert(key, value, is_text=item.is_text or refers, is_shown=not refers), base=item.base
+            )
+            self._has_gateway = self._has_gateway or (item.path == ("gateway",) and bool(found))
+            if item.path == ("model",):
+                self._models.append((item, str(found)))
+            return found
         except InvalidInput as error:
             self._faults.append(f"{item.where}: `{item.label}`: {error.message.rstrip('.')}")
             return msgspec.UNSET
+
+
+def _find_names(file: str) -> set[str]:
+    """Find which variables a gateway file may name; what is wrong with the file is told where it is read."""
+    try:
+        text = read_text(Path(file), MOST_BYTES) if file else ""
+    except (OSError, ValueError):
+        return set()
+    return set(_NAMED.findall(text))
 
 
 def _build(values: Mapping[KeyPath, object]) -> Settings:

@@ -10,7 +10,7 @@ from typing import cast
 
 from msgspec import Struct
 
-from quorate.catalog.frontmatter import find_line
+from quorate.codec.toml import find_line
 from quorate.settings.dotenv import parse_dotenv
 from quorate.settings.keys import KeyPath, find_key, list_keys, list_tables, suggest
 
@@ -80,7 +80,7 @@ def read_toml(file: Path, *, shown: str, overlay: str | None = None) -> Source:
         overlay: The environment the whole file is for.
     """
     try:
-        text = _read_text(file, MOST_BYTES)
+        text = read_text(file, MOST_BYTES)
         table = cast("dict[str, object]", tomllib.loads(text))
     except (OSError, ValueError, RecursionError) as error:
         return Source(faults=(_describe_unreadable(shown, error),), files=(str(file),))
@@ -97,7 +97,7 @@ def read_toml(file: Path, *, shown: str, overlay: str | None = None) -> Source:
 def read_dotenv(file: Path, *, shown: str) -> Source:
     """Read a `.env` file."""
     try:
-        variables, wrong = parse_dotenv(_read_text(file, MOST_BYTES))
+        variables, wrong = parse_dotenv(read_text(file, MOST_BYTES))
     except FileNotFoundError:
         return Source()
     except (OSError, ValueError) as error:
@@ -132,7 +132,7 @@ def read_secrets(directory: Path) -> Source:
         if file.is_dir():
             continue
         try:
-            values[file.name] = _read_text(file, MOST_SECRET_BYTES).rstrip("\r\n")
+            values[file.name] = read_text(file, MOST_SECRET_BYTES).rstrip("\r\n")
         except (OSError, ValueError) as error:
             faults.append(_describe_unreadable(str(file), error))
             continue
@@ -230,8 +230,7 @@ class _Reader:
         self.faults.append(f"{self._shown}:{self._find_line(whole)}: `{'.'.join(whole)}` {what}")
 
     def _find_line(self, path: KeyPath) -> int:
-        # The finder counts from the line below an agent file's fence.
-        return max(1, find_line(self._text, (*self._place, *path)) - 1)
+        return find_line(self._text, (*self._place, *path))
 
 
 def _has_settings(file: Path) -> bool:
@@ -240,14 +239,15 @@ def _has_settings(file: Path) -> bool:
     if file.name == FILE:
         return True
     try:
-        tools = tomllib.loads(_read_text(file, MOST_BYTES)).get("tool", {})
+        tools = tomllib.loads(read_text(file, MOST_BYTES)).get("tool", {})
     except (OSError, ValueError, RecursionError):
         # Whatever else reads it says what is wrong with it; it is not ours unless it says so.
         return False
     return isinstance(tools, dict) and isinstance(cast("dict[str, object]", tools).get("quorate"), dict)
 
 
-def _read_text(file: Path, most: int) -> str:
+def read_text(file: Path, most: int) -> str:
+    """Read a text of at most so many bytes; raises `OSError` or `ValueError`."""
     # Without waiting: a pipe of that name must not hold the start up.
     with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
         content = stream.read(most + 1) or b""

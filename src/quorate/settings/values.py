@@ -15,6 +15,9 @@ Level = Literal["debug", "info", "warning", "error"]
 DATABASE_PASSWORD = "QUORATE_DATABASE_PASSWORD"  # noqa: S105  # a name
 """Under which name the password of the database's URL is kept."""
 
+PLAIN = ("_REGION", "_LOCATION", "_PROJECT", "_PROFILE", "_VERSION")
+"""How the names of variables end that hold no secret."""
+
 
 class OpenAISettings(Struct, frozen=True, kw_only=True):
     """How to reach OpenAI, or any server that speaks its protocol."""
@@ -179,6 +182,17 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = "auto"
     """The model of agents."""
+    gateway: Annotated[
+        str,
+        Meta(
+            description=(
+                "The gateway file: providers of your own, prices, routes, limits, budgets, cache and guards. Without "
+                "one, models are asked by their own names."
+            ),
+            examples=["gateway.toml"],
+        ),
+    ] = ""
+    """The gateway file, absolute once loaded; empty for none."""
     workspace: Annotated[
         str,
         Meta(
@@ -205,12 +219,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     artifacts: ArtifactSettings = ArtifactSettings()
     """Where bytes that are too large for messages go."""
     credentials: dict[str, Secret] = {}
-    """Keys and addresses of other model providers, as variables such as `GROQ_API_KEY` gave them; no setting itself."""
+    """What other model providers need, as variables such as `GROQ_API_KEY` gave it; no setting itself."""
 
     def list_secrets(self) -> tuple[Secret, ...]:
         """List every secret there is, so that what is written for others can be kept free of them."""
         named = (self.openai.api_key, self.artifacts.keys)
-        return (*(secret for secret in named if secret is not None), *self.credentials.values())
+        others = [secret for name, secret in self.credentials.items() if not name.endswith(PLAIN)]
+        return (*(secret for secret in named if secret is not None), *others)
 
     @property
     def is_server(self) -> bool:

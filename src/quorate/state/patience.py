@@ -41,22 +41,10 @@ class PatientLog:
 
     async def append(self, run: str, events: Sequence[AnyEvent], *, expected: int) -> None:
         """Add events; see `quorate.ports.Log`."""
-        asked_before = False
-
-        async def write() -> None:
-            nonlocal asked_before
-            try:
-                await self.inner.append(run, events, expected=expected)
-            except Unavailable:
-                asked_before = True
-                raise
-            except Conflict:
-                if not asked_before or not events:
-                    raise
-                if await self.inner.read(run, after=expected, limit=len(events)) != list(events):
-                    raise
-
-        await self._insist(write)
+        try:
+            await self.inner.append(run, events, expected=expected)
+        except Unavailable:
+            await self._append_again(run, events, expected=expected)
 
     async def read(self, run: str, *, after: int = 0, limit: int | None = None) -> list[AnyEvent]:
         """Return events after a position; see `quorate.ports.Log`."""
@@ -89,6 +77,19 @@ class PatientLog:
     async def delete(self, run: str) -> bool:
         """Forget a run, once; see `quorate.ports.Log`."""
         return await self.inner.delete(run)
+
+    async def _append_again(self, run: str, events: Sequence[AnyEvent], *, expected: int) -> None:
+        """Append what may be there already, as nobody answered the first time."""
+
+        async def write() -> None:
+            try:
+                await self.inner.append(run, events, expected=expected)
+            except Conflict:
+                if not events or await self.inner.read(run, after=expected, limit=len(events)) != list(events):
+                    raise
+
+        await self._sleep(FIRST_S * random.uniform(0.5, 1.0))
+        await self._insist(write)
 
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
         return await insist(ask, clock=self._clock, max_wait_s=self.max_wait_s, sleep=self._sleep)

@@ -26,9 +26,11 @@ async def leave_behind(path: Path) -> tuple[bytes, bytes, list[int]]:
 
 
 @pytest.mark.parametrize("damage", ["cut off", "a flipped byte", "garbage"])
-async def test_a_damaged_tail_takes_nothing_from_before_it(tmp_path: Path, damage: str) -> None:
+async def test_a_damaged_tail_takes_nothing_from_before_it(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """The file opens, without half a commit; everything acknowledged before the damage is there, and the run can go
-    on from there."""
+    on from there. That a commit which was there as a whole is gone is said."""
     random = Random(damage)
     image, wal, sizes = await leave_behind(tmp_path / "quorate.db")
     for number in range(DAMAGES):
@@ -43,11 +45,15 @@ async def test_a_damaged_tail_takes_nothing_from_before_it(tmp_path: Path, damag
         copy = tmp_path / f"copy-{number}.db"
         copy.write_bytes(image)
         Path(f"{copy}-wal").write_bytes(torn)
+        caplog.clear()
         async with open_sqlite_store(copy) as store:
             events = await store.log.read("run-1")
             last = len(events)
             assert [event.seq for event in events] == list(range(1, last + 1))
             assert last >= 2 + sum(size <= place for size in sizes), "something from before the damage is gone"
+            told = "sqlite_log_damaged" in caplog.text
+            assert told or damage != "a flipped byte", (place, last)
+            assert not told or damage != "cut off", (place, last)
             assert [summary.events for summary in await store.log.list_runs()] == [last]
             await store.log.append("run-1", [build_step("run-1", last + 1)], expected=last)
         check_integrity(copy)

@@ -35,17 +35,21 @@ from quorate.errors import (
 )
 from quorate.messages import Image, ReplyDone, StreamItem, TextDelta, ToolCall, Usage, build_user_message
 from quorate.models.addresses import Guard
+from quorate.models.breaking import BreakerPolicy
 from quorate.models.deadlines import Timeouts
 from quorate.models.gateway import build_model
 from quorate.models.http import open_http
-from quorate.models.providers.openai import encode
+from quorate.models.providers.openai.request import encode
 from quorate.models.retry import Retrying, RetryPolicy
+from quorate.models.target import find_target
 from quorate.specs import Request, ToolSpec
-from quorate.testing.provider_server import Answer, ProviderServer, build_body, build_events, provider_server
+from quorate.testing.provider_server import Answer, ProviderServer, build_completion, build_events, provider_server
 
 REQUEST = Request(messages=(build_user_message("Hi"),), tools=(ToolSpec(name="look"),))
 ONCE = RetryPolicy(attempts=1)
+NEVER_OPEN = BreakerPolicy(failures=100_000, calls=100_000)
 KEY = "sk-canary-0123456789"
+TARGET = find_target("openai:gpt-5.2", credentials={}.get, base_urls={})
 
 
 def connect(server: ProviderServer | str, *, retry: RetryPolicy = ONCE, **timeouts: float) -> Retrying:
@@ -56,6 +60,7 @@ def connect(server: ProviderServer | str, *, retry: RetryPolicy = ONCE, **timeou
         base_urls={"openai": url},
         timeouts=Timeouts(**timeouts),
         retry=retry,
+        breaker=NEVER_OPEN,
     )
 
 
@@ -109,7 +114,7 @@ async def test_a_large_picture_is_sent_whole() -> None:
     asked = Request(messages=(build_user_message((Image(data=data),)),))
     async with provider_server(["A picture."]) as server, connect(server) as model:
         await model.complete(asked)
-    assert server.requests[0].body == msgspec.json.decode(encode(asked, "gpt-5.2"))
+    assert server.requests[0].body == msgspec.json.decode(encode(asked, TARGET))
     assert int(server.requests[0].headers["content-length"]) > len(data)
 
 
@@ -143,7 +148,7 @@ async def test_a_stream_cut_at_any_byte_is_never_a_success(cut: str) -> None:
 
 async def test_a_whole_reply_cut_at_any_byte_is_never_a_success() -> None:
     answer = Answer(text="Hello")
-    body = build_body(answer, model="gpt-5.2")
+    body = build_completion(answer, model="gpt-5.2")
     cuts = [Answer(text="Hello", cut_at=end, cut=how) for end in range(1, len(body), 5) for how in ("end", "abort")]
     async with provider_server(cuts) as server, connect(server) as model:
         for _ in cuts:
@@ -203,7 +208,7 @@ async def test_a_stream_that_is_garbled_from_the_start_is_made_again() -> None:
 
 
 async def test_a_server_that_does_not_stream_is_named() -> None:
-    answer = Answer(raw=build_body(Answer(text="x")), headers={"Content-Type": "application/json"})
+    answer = Answer(raw=build_completion(Answer(text="x")), headers={"Content-Type": "application/json"})
     async with provider_server([answer]) as server, connect(server) as model:
         with pytest.raises(UpstreamError, match="'application/json' where a stream"):
             await read(model)
@@ -365,7 +370,7 @@ async def test_leaving_a_stream_reaches_the_socket_at_once() -> None:
 async def test_a_public_name_that_means_this_machine_is_refused() -> None:
     """A provider of the table is public, whatever its name resolves to."""
     model = build_model("openai:gpt-5.2", credentials={"OPENAI_API_KEY": KEY}.get, retry=ONCE)
-    client = await model.inner._get_client()  # type: ignore[attr-defined]
+    client = await model.inner.inner.sender.get_client()  # type: ignore[attr-defined]
 
     async def lie(_host: str, _port: int) -> list[str]:
         return ["127.0.0.1"]
@@ -549,7 +554,7 @@ async def test_connections_are_used_again() -> None:
         for _ in range(3):
             await model.complete(REQUEST)
             await read(model)
-            client = model.inner._client  # type: ignore[attr-defined]
+            client = await model.inner.inner.sender.get_client()  # type: ignore[attr-defined]
             _, session = next(iter(client._open.values()))
             peers |= {
                 str(c[0].transport.get_extra_info("sockname"))

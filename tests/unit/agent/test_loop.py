@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec import structs
 from tests.unit.agent.doubles import Effects, reply
 
 from quorate import (
@@ -24,7 +25,7 @@ from quorate import (
     tool,
 )
 from quorate.agent.attempt import attempt
-from quorate.errors import BlockedByPolicy, Conflict, CorruptState, Unavailable
+from quorate.errors import BlockedByPolicy, BudgetExceeded, Conflict, CorruptState, Unavailable
 from quorate.events import AnyEvent, Event, ModelReplied, RunCompleted, ToolFailed, ToolFinished, ToolStarted, get_kind
 from quorate.messages import Image, Message, ReplyDone, StreamItem, Text, ToolCall, Usage
 from quorate.models.scripted import After, call
@@ -133,6 +134,21 @@ async def test_a_limit_ends_a_run_incomplete(limits: Limits, limit: str) -> None
     assert result.text.startswith("try ")
     with pytest.raises(Incomplete):
         _ = result.output
+
+
+async def test_a_budget_that_is_used_up_is_a_limit_and_no_failure() -> None:
+    """What a model's gateway refuses to pay for ends the run `incomplete`, with what was said until then."""
+    script = [reply("first", ToolCall(id="c", name="look", arguments='{"name":"x"}')), BudgetExceeded("Spent.")]
+    result = await Agent("looker", model=ScriptedModel(script), tools=Effects().tools()).run("x")
+    assert (result.status, result.text) == ("incomplete", "first")
+    assert result.events[-1].limit == "budget"  # type: ignore[union-attr]
+
+
+async def test_a_reply_that_the_budget_cut_short_says_so() -> None:
+    cut = structs.replace(reply("half of"), stop="length", notes=("budget: 9 tokens were left.",))
+    result = await Agent("a", model=ScriptedModel([cut])).run("x")
+    assert result.events[-1].limit == "cost_usd"  # type: ignore[union-attr]
+    assert result.events[-1].message == "9 tokens were left."  # type: ignore[union-attr]
 
 
 async def test_usage_and_cost_are_recorded_with_the_end() -> None:
@@ -567,7 +583,7 @@ async def test_a_log_that_lost_its_tail_parks_the_run() -> None:
 
     class Losing(MemoryLog):
         async def append(self, run: str, events: object, *, expected: int) -> None:
-            if expected > 3:
+            if expected >= 3:
                 raise Conflict("shorter")
             await super().append(run, events, expected=expected)  # type: ignore[arg-type]
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.errors import InvalidFiles
+from quorate.models.facts import PLACE, load_table
 from quorate.security.secrets import encode_secret
 from quorate.settings import Settings, load_settings, read_settings
 from quorate.settings.load import list_rows
@@ -59,6 +60,7 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         environment = "staging"
         database = "data/log.db"
         model = "openai:gpt-5.2"
+        gateway = "gateway.toml"
         workspace = "work"
         log_level = "info"
         [openai]
@@ -89,6 +91,7 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         above_kb = 32
         """,
     )
+    write(tmp_path, "gateway.toml", "")
     loaded = read_settings(tmp_path, {"KEYS": "k1:c2VjcmV0"})
     settings = loaded.settings
     assert settings.environment == "staging"
@@ -98,6 +101,7 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
     assert "c2VjcmV0" not in repr(settings)
     assert settings.database == str(tmp_path / "data/log.db")
     assert settings.workspace == str(tmp_path / "work")
+    assert settings.gateway == str(tmp_path / "gateway.toml")
     assert settings.openai.api_key is not None
     assert settings.openai.api_key.reveal() == KEY
     assert settings.openai.base_url == "http://127.0.0.1:8000/v1"
@@ -478,3 +482,35 @@ def test_the_password_of_a_database_is_taken_out_of_its_url(tmp_path: Path) -> N
     assert any(secret.reveal() == "p@ss/word" for secret in settings.list_secrets())
     plain = read_settings(tmp_path, {"QUORATE_DATABASE": "postgresql://db/quorate"}).settings
     assert plain.build_database_url().reveal() == "postgresql://db/quorate"
+
+
+def test_a_gateway_file_names_variables_and_models(tmp_path: Path) -> None:
+    """Variables that the file names are kept, however they are called; a model may be one of its words."""
+    write(tmp_path, "gateway.toml", '[[pool]]\nprovider = "openai"\nkeys = ["TEAM_A", "TEAM_B"]\n')
+    write(tmp_path, "quorate.toml", 'gateway = "gateway.toml"\nmodel = "smart"\n')
+    settings = load_settings(tmp_path, {"TEAM_A": "sk-a", "TEAM_C": "sk-c", "AWS_REGION": "eu-west-1"})
+    assert settings.model == "smart"
+    assert settings.find_credential("TEAM_A") == "sk-a"
+    assert settings.find_credential("TEAM_C") is None
+    assert settings.find_credential("AWS_REGION") == "eu-west-1"
+    shown = [secret.reveal() for secret in settings.list_secrets()]
+    assert shown == ["sk-a"]  # a region is no secret
+
+
+def test_a_gateway_file_must_be_there(tmp_path: Path) -> None:
+    """And without one, a word is no model."""
+    write(tmp_path, "quorate.toml", 'gateway = "gone.toml"\nmodel = "smart"\n')
+    faults = find_faults(tmp_path, {})
+    assert faults == [
+        f"quorate.toml:1: `gateway`: there is no file {str(tmp_path / 'gone.toml')!r}; create it, or write another",
+        "quorate.toml:2: `model`: 'smart' is no model; write `provider:model`, `playbook`, or `auto`",
+    ]
+
+
+def test_what_every_provider_reads_is_kept(tmp_path: Path) -> None:
+    """The names of all keys, tokens, addresses and parts of addresses that the facts know."""
+    for row in load_table().providers.values():
+        places = [name for place in PLACE.findall(row.base_url) for name in place.split("|")]
+        for name in filter(None, (row.key_env, row.token_env, row.base_url_env, *places)):
+            value = "https://host/v1" if name.endswith(("_URL", "_BASE", "_ENDPOINT")) else "sk-a-key-0123456789"
+            assert load_settings(tmp_path, {name: value}).find_credential(name) == value

@@ -61,7 +61,7 @@ class ReplayJournal(Journal):
         self._add(event)
         stage.advance()
 
-    async def commit(self) -> None:
+    async def commit(self, branch: str = "") -> None:
         """Wait until whoever commits is the one who goes on.
 
         Raises:

@@ -19,7 +19,7 @@ _CLOSE_S = 60.0
 class Job(Generic[T]):
     """Something a lane is asked for, and the future that its answer goes to."""
 
-    __slots__ = ("_error", "_result", "future", "loop", "size")
+    __slots__ = ("_answered", "_error", "_result", "future", "loop", "size")
 
     def __init__(self, *, size: int = 0) -> None:
         self.loop = asyncio.get_running_loop()
@@ -27,16 +27,19 @@ class Job(Generic[T]):
         self.size = size
         """The bytes it holds while it waits."""
         self._result: T | None = None
-        self._error: QuorateError | None = Unavailable("the store stopped before it answered; look, then try again.")
+        self._error: QuorateError | None = None
+        self._answered = False
 
     def finish(self, result: T) -> None:
         """Give the answer; it is handed over when the whole batch is done."""
         self._result = result
         self._error = None
+        self._answered = True
 
     def fail(self, error: QuorateError) -> None:
         """Give the error instead of an answer."""
         self._error = error
+        self._answered = True
 
     def settle(self) -> None:
         """Hand the answer over; called in the loop of whoever asked."""
@@ -44,6 +47,8 @@ class Job(Generic[T]):
             return
         if self._error is not None:
             self.future.set_exception(self._error)
+        elif not self._answered:
+            self.future.set_exception(Unavailable("the store stopped before it answered; look, then try again."))
         else:
             # `finish` sets a result of the declared type whenever it clears the error.
             self.future.set_result(self._result)  # pyright: ignore[reportArgumentType]
@@ -81,7 +86,10 @@ class Lane(Generic[J]):
         self._bytes = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._closed = False
-        self._changed = threading.Condition(threading.Lock())
+        self._idle = False
+        """Whether the thread waits for work."""
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
 
     async def put(self, job: J) -> None:
         """Queue a job; when the queue is full, wait for a place.
@@ -106,7 +114,7 @@ class Lane(Generic[J]):
             ) from error
 
     def _offer(self, job: J, place: asyncio.Future[None] | None) -> bool:
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise Unavailable(f"{self._name} is closed; open it again.", name=self._name)
             full = len(self._pending) >= self._max_pending or self._bytes + job.size > self._max_bytes
@@ -116,11 +124,12 @@ class Lane(Generic[J]):
                 return False
             self._pending.append(job)
             self._bytes += job.size
-            self._changed.notify()
+            if self._idle:
+                self._changed.notify()
             return True
 
     def _forget(self, place: asyncio.Future[None]) -> None:
-        with self._changed:
+        with self._lock:
             if place in self._waiting:
                 self._waiting.remove(place)
 
@@ -138,15 +147,17 @@ class Lane(Generic[J]):
 
     def close(self) -> None:
         """Take no more jobs; what is queued is still done."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify()
         self._wake()
 
     def _take(self) -> list[J]:
-        with self._changed:
+        with self._lock:
             while not self._pending and not self._closed:
+                self._idle = True
                 self._changed.wait()
+            self._idle = False
             jobs, self._pending, self._bytes = self._pending, [], 0
         self._wake()
         return jobs
@@ -154,7 +165,7 @@ class Lane(Generic[J]):
     def _wake(self) -> None:
         if not self._waiting:
             return
-        with self._changed:
+        with self._lock:
             waiting, self._waiting = self._waiting, []
         loops: dict[AbstractEventLoop, list[asyncio.Future[None]]] = {}
         for place in waiting:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -19,10 +21,14 @@ from quorate.state.backends._lane import Job, Settling, Work
 from quorate.state.backends._sqlite_append import Append, EventRow
 from quorate.state.backends._sqlite_file import get_number, map_error, roll_back
 from quorate.state.backends._sqlite_read import RunRow, build_summary, load_statements
+from quorate.state.backends._sqlite_tail import read_tail, warn_of_damage
 
 T = TypeVar("T")
 
 _MAX_KNOWN = 8192
+_ROWS = 32
+_LOOK_MS = 1
+"""How long SQLite sleeps by itself between two looks at a file that another process writes."""
 
 Write = Callable[[sqlite3.Connection, Mapping[str, str]], T]
 """Changes something by the named statements; it refuses before it changes anything, or not at all."""
@@ -88,22 +94,37 @@ def open_writer(
     path: Path, connect: Callable[[], AbstractContextManager[sqlite3.Connection]], *, outbox: bool = False
 ) -> Generator[Work[Writing]]:
     """Open the one connection that writes, and give what commits a batch with it."""
+    before = read_tail(path)
     with connect() as connection:
+        warn_of_damage(connection, path, before)
         yield Committer(connection, path, outbox=outbox).commit
 
 
 class Committer:
     """Writes batches; owned by the writer's thread."""
 
-    __slots__ = ("_connection", "_file", "_known", "_outbox", "_path", "_statements", "_version")
+    __slots__ = (
+        "_connection",
+        "_file",
+        "_insert_many",
+        "_known",
+        "_outbox",
+        "_path",
+        "_patience_s",
+        "_statements",
+        "_version",
+    )
 
     def __init__(self, connection: sqlite3.Connection, path: Path, *, outbox: bool = False) -> None:
         self._connection = connection
         self._path = path
         self._outbox = outbox
         self._statements = load_statements()
+        self._insert_many = _repeat_values(self._statements["insert_event"], _ROWS)
         self._file = _find_file(path)
         self._version = -1
+        self._patience_s = get_number(connection, "PRAGMA busy_timeout") / 1000
+        connection.execute(f"PRAGMA busy_timeout = {_LOOK_MS}")
         self._known: dict[str, State] = {}
 
     def commit(self, jobs: Sequence[Writing]) -> None:
@@ -128,7 +149,7 @@ class Committer:
     def _write(self, jobs: Sequence[Writing]) -> None:
         """Do everything; answers that were given before a fault are given anew by whoever catches it."""
         execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
+        self._begin()
         self._forget_if_others_wrote()
         appends: list[Append] = []
         changes: list[Changing] = []
@@ -145,6 +166,18 @@ class Committer:
         for change in changes:
             if change.run is not None:
                 self._known.pop(change.run, None)
+
+    def _begin(self) -> None:
+        """Begin to write, as soon as no other process does: SQLite itself looks ever less often."""
+        ends = time.monotonic() + self._patience_s
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= ends:
+                    raise
+            else:
+                return
 
     def _append(self, jobs: Sequence[Append]) -> dict[str, Step]:
         steps: dict[str, Step] = {}
@@ -170,11 +203,18 @@ class Committer:
                 step.end, step.size = end, step.size + job.size
             rows += job.rows
             taken.append(job)
-        self._connection.executemany(self._statements["insert_event"], rows)
+        self._insert(rows)
         self._save_runs(steps)
         if self._outbox:
             self._connection.executemany(self._statements["insert_notice"], _build_notices(taken, steps))
         return steps
+
+    def _insert(self, rows: Sequence[EventRow]) -> None:
+        """Insert many rows by few statements: each statement gives the interpreter away, and waits for it again."""
+        whole = len(rows) - len(rows) % _ROWS
+        for first in range(0, whole, _ROWS):
+            self._connection.execute(self._insert_many, [*chain.from_iterable(rows[first : first + _ROWS])])
+        self._connection.executemany(self._statements["insert_event"], rows[whole:])
 
     def _forget_if_others_wrote(self) -> None:
         version = get_number(self._connection, "PRAGMA data_version")
@@ -214,6 +254,12 @@ class Committer:
             "Nothing was written; put it back, or close and open it again.",
             path=str(self._path),
         )
+
+
+def _repeat_values(statement: str, times: int) -> str:
+    """Make a statement that inserts one row insert several."""
+    head, values, row = statement.rpartition("VALUES")
+    return f"{head}{values} {', '.join([row.strip()] * times)}"
 
 
 def _find_file(path: Path) -> tuple[int, int] | None:

@@ -14,6 +14,10 @@ class TestMyLog(LogContract):
 matters for `pass_time`, a coroutine function that lets seconds go by for the store (fewer than none: its clock was
 put back). A store that reads a clock is given a `ManualClock`; one that has its own ages its rows.
 
+What a model must do is in modules of its own, as they load an HTTP server: `model.ModelContract`,
+`model_faults.ModelFaultsContract` and `model_offers.ModelOffersContract` ask for `case`, a `model_case.ModelCase`: a
+provider, and what its format can carry.
+
 The methods are plain `async def` tests and need nothing but a runner that awaits them, such as pytest-asyncio.
 """
 

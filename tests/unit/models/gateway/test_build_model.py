@@ -4,7 +4,8 @@ import pytest
 
 from quorate.errors import InvalidInput, Unauthenticated, UnknownName
 from quorate.models.addresses import Guard
-from quorate.models.gateway import build_model, find_target
+from quorate.models.gateway import build_model
+from quorate.models.target import find_target
 
 KEYS = {"OPENAI_API_KEY": "k"}
 
@@ -83,4 +84,4 @@ def test_a_bad_base_url_names_its_variable() -> None:
 
 def test_no_text_form_of_a_model_shows_its_key() -> None:
     model = build_model("openai:x", credentials={"OPENAI_API_KEY": "sk-canary"}.get)
-    assert "canary" not in f"{model!r} {model.inner!r} {vars(model.inner)['_target']!r}"
+    assert "canary" not in f"{model!r} {model.inner!r} {model.inner.inner.target!r}"

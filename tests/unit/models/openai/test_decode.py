@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quorate.errors import Incomplete, QuorateError, RateLimited, TooLarge, UpstreamError
-from quorate.messages import Thinking, ToolCall, Usage
-from quorate.models.providers.openai import decode
-from quorate.testing.provider_server import Answer, build_body
+from quorate.messages import Text, Thinking, ToolCall, Usage
+from quorate.models.providers.openai.reply import decode
+from quorate.testing.provider_server import Answer, build_completion
 
 
 def build(message: dict, finish: object = "stop", **rest: object) -> bytes:
@@ -19,14 +19,14 @@ def build(message: dict, finish: object = "stop", **rest: object) -> bytes:
 
 def test_text_usage_and_names_are_read() -> None:
     usage = Usage(input_tokens=10, output_tokens=5, cached_tokens=4, reasoning_tokens=3)
-    reply = decode(build_body(Answer(text="Hello", usage=usage), model="gpt-x"))
+    reply = decode(build_completion(Answer(text="Hello", usage=usage), model="gpt-x"))
     assert (reply.message.text, reply.model, reply.id, reply.stop) == ("Hello", "gpt-x", "chatcmpl-1", "end")
     assert reply.usage == Usage(input_tokens=10, output_tokens=5, cached_tokens=4, reasoning_tokens=3, requests=1)
 
 
 def test_parallel_calls_keep_their_order_and_malformed_arguments_stay_text() -> None:
     calls = (ToolCall(id="a", name="f", arguments='{"x": 1'), ToolCall(id="b", name="g", arguments="{}"))
-    reply = decode(build_body(Answer(calls=calls)))
+    reply = decode(build_completion(Answer(calls=calls)))
     assert reply.message.tool_calls == calls
     assert reply.stop == "tool_calls"
 
@@ -60,8 +60,8 @@ def test_stop_reasons_have_our_names(finish: str, stop: str) -> None:
 
 
 def test_an_unknown_stop_reason_is_an_error_that_names_it() -> None:
-    with pytest.raises(UpstreamError, match="unknown reason 'eos'; known: `stop`") as caught:
-        decode(build({"content": "half"}, "eos"))
+    with pytest.raises(UpstreamError, match="unknown reason 'vanished'; known: `stop`") as caught:
+        decode(build({"content": "half"}, "vanished"))
     assert caught.value.context["partial"] == "half"
 
 
@@ -146,3 +146,52 @@ def test_any_json_gives_a_reply_or_one_of_our_errors(value: object) -> None:
 def test_any_bytes_give_one_of_our_errors(body: bytes) -> None:
     with pytest.raises(QuorateError):
         decode(body)
+
+
+def test_content_in_pieces_is_read() -> None:
+    """As Mistral gives it: what was thought beside what was said."""
+    pieces = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "2+"}, {"type": "text", "text": "2"}]},
+        {"type": "text", "text": "4"},
+        {"type": "text", "text": "."},
+    ]
+    reply = decode(build({"content": pieces}), provider="mistral_ai")
+    assert reply.message.parts == (Thinking(text="2+2", provider="mistral_ai"), Text(text="4."))
+
+
+def test_signed_reasoning_is_kept_part_by_part() -> None:
+    """As OpenRouter gives it; fields that nobody knows are not kept."""
+    details = [
+        {"type": "reasoning.text", "text": "Hm", "signature": "abc", "index": 0, "new": 1},
+        {"type": "reasoning.encrypted", "data": "xyz", "id": "r1", "index": 1},
+    ]
+    text, closed = decode(build({"content": "4", "reasoning": "Hm", "reasoning_details": details})).message.parts[:2]
+    assert isinstance(text, Thinking)
+    assert isinstance(closed, Thinking)
+    assert (text.text, text.redacted, closed.text, closed.redacted, closed.id) == ("Hm", False, "", True, "r1")
+    assert json.loads(text.signature or "") == {"type": "reasoning.text", "text": "Hm", "signature": "abc", "index": 0}
+
+
+@pytest.mark.parametrize("finish", ["error", "abort", "insufficient_system_resource"])
+def test_a_server_that_gave_up_may_be_asked_again(finish: str) -> None:
+    with pytest.raises(UpstreamError, match=f"failed in the middle \\({finish}\\)") as caught:
+        decode(build({"content": "half"}, finish))
+    assert caught.value.retryable
+    assert caught.value.context["partial"] == "half"
+
+
+@pytest.mark.parametrize(("finish", "stop"), [("eos", "end"), ("model_length", "length"), ("function_call", "end")])
+def test_stop_reasons_of_others_have_our_names(finish: str, stop: str) -> None:
+    assert decode(build({"content": "x"}, finish)).stop == stop
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 5}},
+        {"prompt_tokens": 9, "cached_tokens": 5},
+        {"prompt_tokens": 9, "prompt_cache_hit_tokens": 5, "prompt_cache_miss_tokens": 4},
+    ],
+)
+def test_cached_tokens_are_found_where_each_server_puts_them(usage: dict) -> None:
+    assert decode(build({"content": "x"}, usage=usage)).usage.cached_tokens == 5

@@ -7,15 +7,24 @@ import pytest
 
 from quorate.errors import InvalidInput
 from quorate.messages import Audio, File, Image, Message, Text, Thinking, ToolCall, ToolResult, build_user_message
-from quorate.models.providers.openai import build_headers, build_url, encode
-from quorate.specs import ModelSettings, OutputSpec, Request, ToolSpec
+from quorate.models.providers.openai.request import build_headers, build_url, encode
+from quorate.models.target import Target, find_target
+from quorate.specs import Caller, ModelSettings, OutputSpec, Request, ToolSpec
 
 TOOL = ToolSpec(name="look", description="Looks.", parameters={"type": "object", "properties": {}})
 
 
-def write(*parts: object, **request: object) -> dict:
+def find(name: str = "openai:gpt-5.2") -> Target:
+    return find_target(name, credentials={}.get, base_urls={})
+
+
+def write(*parts: object, to: str = "openai:gpt-5.2", **request: object) -> dict:
     message = Message(role="user", parts=parts) if parts else build_user_message("Hi")
-    return json.loads(encode(Request(messages=(message,), **request), "gpt-5.2"))
+    return json.loads(encode(Request(messages=(message,), **request), find(to)))
+
+
+def write_history(*messages: Message, to: str = "openai:gpt-5.2") -> list[dict]:
+    return json.loads(encode(Request(messages=messages), find(to)))["messages"]
 
 
 def test_a_plain_question_is_as_short_as_it_can_be() -> None:
@@ -28,7 +37,7 @@ def test_instructions_come_first_as_the_system() -> None:
 
 
 def test_a_stream_asks_for_its_usage() -> None:
-    body = json.loads(encode(Request(messages=(build_user_message("Hi"),)), "m", stream=True))
+    body = json.loads(encode(Request(messages=(build_user_message("Hi"),)), find(), stream=True))
     assert body["stream"] is True
     assert body["stream_options"] == {"include_usage": True}
 
@@ -48,8 +57,11 @@ def test_settings_have_their_names_on_the_wire() -> None:
 
 
 def test_a_provider_may_call_the_token_limit_otherwise() -> None:
-    request = Request(messages=(build_user_message("Hi"),), settings=ModelSettings(max_tokens=9))
-    assert json.loads(encode(request, "m", max_tokens_field="max_tokens"))["max_tokens"] == 9
+    assert write(to="openrouter:m", settings=ModelSettings(max_tokens=9))["max_tokens"] == 9
+
+
+def test_a_provider_may_call_the_seed_otherwise() -> None:
+    assert write(to="mistral:m", settings=ModelSettings(seed=0))["random_seed"] == 0
 
 
 def test_tools_are_functions() -> None:
@@ -70,6 +82,107 @@ def test_tool_settings_without_tools_are_left_out() -> None:
     assert "parallel_tool_calls" not in write(settings=ModelSettings(parallel_tool_calls=True))
 
 
+def test_one_tool_may_be_forced() -> None:
+    """It stands above `tool_choice`."""
+    body = write(tools=(TOOL,), settings=ModelSettings(tool="look", tool_choice="none"))
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "look"}}
+
+
+def test_a_tool_that_is_not_there_cannot_be_forced() -> None:
+    with pytest.raises(InvalidInput, match="`tool` is 'swim', which the request does not have; it has `look`"):
+        write(tools=(TOOL,), settings=ModelSettings(tool="swim"))
+
+
+def test_what_a_provider_does_not_know_is_refused() -> None:
+    """It would be ignored, and nobody would know."""
+    with pytest.raises(InvalidInput, match="`openai` does not know `top_k`, which is 7: leave it out"):
+        write(settings=ModelSettings(top_k=7))
+    assert write(to="vllm:m", settings=ModelSettings(top_k=7))["top_k"] == 7
+    with pytest.raises(InvalidInput, match=r"`deepseek` does not know `temperature`, which is 0\.0"):
+        write(to="deepseek:deepseek-v4-pro", settings=ModelSettings(temperature=0.0))
+    with pytest.raises(InvalidInput, match="`perplexity:sonar` calls no tools"):
+        write(to="perplexity:sonar", tools=(TOOL,))
+    with pytest.raises(InvalidInput, match="cannot be made to call a tool"):
+        write(to="deepseek:deepseek-v4-pro", tools=(TOOL,), settings=ModelSettings(tool="look"))
+    with pytest.raises(InvalidInput, match="does not know 'minimal' as `reasoning`; it knows `none`, `low`"):
+        write(settings=ModelSettings(reasoning="minimal"))
+    with pytest.raises(InvalidInput, match="`groq:m` is not held to a schema"):
+        write(to="groq:m", output=OutputSpec(name="A", json_schema={"type": "object", "properties": {}}))
+
+
+def test_how_hard_to_think_is_said_in_two_ways() -> None:
+    settings = ModelSettings(reasoning="high")
+    assert write(to="xai:m", settings=settings)["reasoning_effort"] == "high"
+    assert write(to="openrouter:m", settings=settings)["reasoning"] == {"effort": "high"}
+
+
+def test_a_cache_is_asked_for_by_a_word_that_says_nothing() -> None:
+    """The same for the same beginning of the same tenant, another for every other."""
+
+    def ask(tenant: str = "acme", instructions: str = "Be kind.", keep: str = "short") -> dict:
+        settings = ModelSettings(prompt_cache=keep)
+        return write(instructions=instructions, tools=(TOOL,), settings=settings, caller=Caller(tenant=tenant))
+
+    key = ask()["prompt_cache_key"]
+    assert len(key) == 32
+    assert "prompt_cache_retention" not in ask()
+    assert ask()["prompt_cache_key"] == key
+    assert ask(keep="long")["prompt_cache_key"] == key
+    assert ask(keep="long")["prompt_cache_retention"] == "24h"
+    assert key not in (ask("other")["prompt_cache_key"], ask(instructions="Be brief.")["prompt_cache_key"])
+
+
+def test_extra_fields_are_added_as_they_are() -> None:
+    assert write(settings=ModelSettings(extra={"verbosity": "low"}))["verbosity"] == "low"
+
+
+@pytest.mark.parametrize("name", ["model", "messages", "stream", "stream_options", "tools", "response_format"])
+def test_extra_fields_write_nothing_over(name: str) -> None:
+    with pytest.raises(InvalidInput, match=f"`{name}` cannot be set by `extra`"):
+        write(settings=ModelSettings(extra={name: "x"}))
+
+
+def test_reasoning_goes_back_where_its_provider_wants_it() -> None:
+    """To nobody else, and in the field that one has for it."""
+    thought = Thinking(text="hm", provider="deepseek")
+    history = (build_user_message("Hi"), Message(role="assistant", parts=(thought, Text(text="So."))))
+    assert write_history(*history, to="deepseek:m")[1] == {
+        "role": "assistant",
+        "content": "So.",
+        "reasoning_content": "hm",
+    }
+    for other in ("openai:m", "moonshot:m", "openrouter:m"):
+        assert write_history(*history, to=other)[1] == {"role": "assistant", "content": "So."}
+
+
+def test_signed_reasoning_goes_back_as_it_came() -> None:
+    detail = '{"type":"reasoning.encrypted","data":"xyz","id":"r1","format":"openai-responses-v1","index":0}'
+    thought = Thinking(text="", signature=detail, provider="openrouter", redacted=True)
+    history = (build_user_message("Hi"), Message(role="assistant", parts=(thought, Text(text="So."))))
+    assert write_history(*history, to="openrouter:m")[1]["reasoning_details"] == [json.loads(detail)]
+
+
+@pytest.mark.parametrize("signature", ['{}],"model":"other","x":[{', "[]", "x"])
+def test_a_signature_that_is_none_gets_into_no_body(signature: str) -> None:
+    """What is stored is read before it is written."""
+    thought = Thinking(text="", signature=signature, provider="openrouter")
+    with pytest.raises(InvalidInput, match="not what its provider gave"):
+        write_history(build_user_message("Hi"), Message(role="assistant", parts=(thought,)), to="openrouter:m")
+
+
+def test_the_ids_of_calls_are_written_as_a_provider_takes_them() -> None:
+    """Mistral wants nine letters and digits; a call and its result keep together."""
+    calls = (ToolCall(id="toolu_01/x", name="look"), ToolCall(id="abcDEF123", name="look"))
+    results = tuple(ToolResult(call_id=call.id, name="look", content="ok") for call in calls)
+    history = (Message(role="assistant", parts=calls), Message(role="tool", parts=results))
+    said, first, second = write_history(*history, to="mistral:m")
+    ids = [call["id"] for call in said["tool_calls"]]
+    assert ids == [first["tool_call_id"], second["tool_call_id"]]
+    assert len(ids[0]) == 9
+    assert ids[0].isalnum()
+    assert ids[1] == "abcDEF123"
+
+
 def test_a_call_cannot_be_required_without_tools() -> None:
     with pytest.raises(InvalidInput, match="no tools"):
         write(settings=ModelSettings(tool_choice="required"))
@@ -83,8 +196,7 @@ def test_calls_and_their_results_keep_ids_and_malformed_arguments() -> None:
         Message(role="assistant", parts=(Thinking(text="hm"), call)),
         Message(role="tool", parts=(ToolResult(call_id="c1", name="look", content="bad JSON", is_error=True),)),
     )
-    body = json.loads(encode(Request(messages=history), "m"))
-    assert body["messages"][1:] == [
+    assert write_history(*history)[1:] == [
         {
             "role": "assistant",
             "content": None,
@@ -140,7 +252,7 @@ def test_what_the_format_cannot_carry_is_refused(part: object, said: str) -> Non
 
 def test_a_picture_by_the_model_is_refused() -> None:
     with pytest.raises(InvalidInput, match="own message"):
-        encode(Request(messages=(Message(role="assistant", parts=(Image(data=b""),)),)), "m")
+        write_history(Message(role="assistant", parts=(Image(data=b""),)))
 
 
 def test_an_answer_schema_is_enforced_strictly_where_it_can_be() -> None:

@@ -4,9 +4,18 @@ import json
 
 import pytest
 
-from quorate.errors import NotFound, QuorateError, RateLimited, TooLarge, Unauthenticated, UnknownName, UpstreamError
+from quorate.errors import (
+    BlockedByPolicy,
+    NotFound,
+    QuorateError,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    UnknownName,
+    UpstreamError,
+)
 from quorate.models.facts import load_table
-from quorate.models.providers.openai import decode_error
+from quorate.models.providers.openai.failure import decode_error
 
 OPENAI = load_table().providers["openai"]
 CANARY = "sk-canary-1234567890"
@@ -22,7 +31,11 @@ def read(status: int, **error: object) -> QuorateError:
     [
         (400, "unsupported_parameter", UpstreamError, False),
         (400, "context_length_exceeded", TooLarge, False),
+        (400, "exceed_context_size_error", TooLarge, False),
+        (400, "invalid_model", UnknownName, False),
+        (400, "tool_use_failed", UpstreamError, True),
         (401, "invalid_api_key", Unauthenticated, False),
+        (402, None, RateLimited, False),
         (403, "unsupported_country", Unauthenticated, False),
         (404, "model_not_found", UnknownName, False),
         (404, "unknown_url", NotFound, False),
@@ -83,3 +96,15 @@ def test_a_body_that_is_no_error_still_gives_one(body: bytes) -> None:
 @pytest.mark.parametrize("code", [CANARY, "A" * 40, "x\ny", "<b>"])
 def test_a_code_that_is_no_word_is_not_repeated(code: str) -> None:
     assert code not in str(read(500, code=code))
+
+
+@pytest.mark.parametrize("code", ["content_filter", "content_policy_violation", "invalid_prompt"])
+def test_a_question_that_is_refused_for_its_contents_is_blocked(code: str) -> None:
+    """As Azure's filters do; another attempt would end in the same way."""
+    inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {"hate": {"filtered": True}}}
+    body = json.dumps({"error": {"code": code, "message": "secret words", "innererror": inner}}).encode()
+    error = decode_error(400, body, provider=OPENAI, model_name="m")
+    assert isinstance(error, BlockedByPolicy)
+    assert not error.retryable
+    assert code in error.message
+    assert "secret" not in error.message

@@ -11,9 +11,10 @@ from tests.unit.models.openai.test_decode import JSON
 
 from quorate.errors import Incomplete, QuorateError, RateLimited, UpstreamError
 from quorate.messages import ReplyDone, StreamItem, TextDelta, ThinkingDelta, ToolCall, ToolCallDelta, Usage
-from quorate.models.providers.openai import StreamDecoder, decode
+from quorate.models.providers.openai.reply import decode
+from quorate.models.providers.openai.stream import StreamDecoder
 from quorate.models.sse import EventParser
-from quorate.testing.provider_server import Answer, build_body, build_events
+from quorate.testing.provider_server import Answer, build_completion, build_events
 
 FULL = Answer(
     text="Grüße, world 🌍!",
@@ -47,7 +48,7 @@ def test_a_stream_ends_in_the_same_reply_as_the_whole() -> None:
     items = read(b"".join(build_events(FULL)))
     done = items[-1]
     assert isinstance(done, ReplyDone)
-    assert done.reply == decode(build_body(FULL))
+    assert done.reply == decode(build_completion(FULL))
 
 
 def test_the_pieces_add_up_to_the_reply() -> None:
@@ -80,8 +81,8 @@ def test_a_stream_without_its_reason_is_incomplete() -> None:
 
 
 def test_an_unknown_stop_reason_is_typed() -> None:
-    with pytest.raises(UpstreamError, match="unknown reason 'eos'"):
-        feed(chunk({"content": "x"}, "eos"), b"[DONE]")
+    with pytest.raises(UpstreamError, match="unknown reason 'vanished'"):
+        feed(chunk({"content": "x"}, "vanished"), b"[DONE]")
 
 
 def test_a_refusal_is_filtered() -> None:
@@ -174,3 +175,29 @@ def test_a_piece_of_text_costs_few_calls() -> None:
         return calls
 
     assert (count(300) - count(100)) / 200 <= 12
+
+
+def test_signed_reasoning_in_pieces_becomes_whole() -> None:
+    """Its words come as they are thought, its signature at the end, and the parts stay apart."""
+    items = feed(
+        chunk({"reasoning": "Let ", "reasoning_details": [{"type": "reasoning.text", "text": "Let ", "index": 0}]}),
+        chunk({"reasoning": "me.", "reasoning_details": [{"type": "reasoning.text", "text": "me.", "index": 0}]}),
+        chunk({"reasoning_details": [{"type": "reasoning.text", "signature": "abc", "index": 0}]}),
+        chunk({"reasoning_details": [{"type": "reasoning.encrypted", "data": "xyz", "index": 1}]}),
+        chunk({"content": "4"}),
+        chunk({}, "stop"),
+        b"[DONE]",
+    )
+    done = items[-1]
+    assert isinstance(done, ReplyDone)
+    assert [item.text for item in items if isinstance(item, ThinkingDelta)] == ["Let ", "me."]
+    first, second, _ = done.reply.message.parts
+    assert json.loads(first.signature) == {"type": "reasoning.text", "text": "Let me.", "signature": "abc", "index": 0}
+    assert json.loads(second.signature) == {"type": "reasoning.encrypted", "data": "xyz", "index": 1}
+
+
+def test_reasoning_of_too_many_parts_is_refused() -> None:
+    """What is held is bounded."""
+    many = [{"type": "reasoning.text", "text": "x", "index": place} for place in range(1000)]
+    with pytest.raises(UpstreamError, match="more than 128 parts"):
+        feed(chunk({"reasoning_details": many}))

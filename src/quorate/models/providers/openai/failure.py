@@ -11,6 +11,7 @@ import re
 import msgspec
 
 from quorate.errors import (
+    BlockedByPolicy,
     NotFound,
     QuorateError,
     RateLimited,
@@ -22,9 +23,16 @@ from quorate.errors import (
 from quorate.models.facts import Provider
 from quorate.models.providers.openai.wire import Fault, Refusal
 
-CONTEXT_CODES = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
+CONTEXT_CODES = frozenset(
+    {"context_length_exceeded", "string_above_max_length", "request_too_large", "exceed_context_size_error"}
+)
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 RATE_CODES = frozenset({"rate_limit_exceeded", "rate_limit_error", "requests", "tokens", "429"})
+MODEL_CODES = frozenset({"model_not_found", "invalid_model", "model_not_exist"})
+GENERATION_CODES = frozenset({"tool_use_failed", "json_validate_failed"})
+"""What is said when the model wrote what its provider could not read: it may do better another time."""
+FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "invalid_prompt", "bio_policy"})
+"""What is said when it is the question that is refused for its contents."""
 RETRYABLE = frozenset({408, 500, 502, 503, 504})
 _CONTEXT = re.compile(r"context (length|window)|maximum (context|number of tokens)|too many tokens", re.IGNORECASE)
 _MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
@@ -47,7 +55,7 @@ def decode_error(
             status=status,
             upstream_code=code,
         )
-    if status == 404:
+    if status == 404 or code in MODEL_CODES:
         return _read_absence(fault, provider, model_name, said)
     if status == 413 or code in CONTEXT_CODES or (status in (400, 422) and _CONTEXT.search(fault.message or "")):
         return TooLarge(
@@ -56,7 +64,9 @@ def decode_error(
             status=status,
             upstream_code=code,
         )
-    if status == 429 or code in QUOTA_CODES:
+    if code in FILTER_CODES:
+        return _read_filter(code, who, said, status)
+    if status in (402, 429) or code in QUOTA_CODES:
         return _read_rate(code, who, said, retry_after_s, status)
     if 300 <= status < 400:
         return UpstreamError(
@@ -67,7 +77,7 @@ def decode_error(
     return UpstreamError(
         f"{who} failed ({said}).",
         status=status,
-        retryable=status in RETRYABLE,
+        retryable=status in RETRYABLE or code in GENERATION_CODES,
         upstream_code=code,
         retry_after_s=retry_after_s,
     )
@@ -79,13 +89,23 @@ def build_stream_error(fault: Fault | str) -> QuorateError:
     code = _name_code(fault)
     if code in QUOTA_CODES or code in RATE_CODES or fault.type in RATE_CODES:
         return _read_rate(code, "The model's provider", _describe(None, fault), None, None)
+    if code in FILTER_CODES:
+        return _read_filter(code, "The model's provider", _describe(None, fault), None)
     if code in CONTEXT_CODES:
         return TooLarge("The request is larger than the model can read.", upstream_code=code)
     return UpstreamError(f"The model's provider failed in the middle ({_describe(None, fault)}).", retryable=True)
 
 
+def _read_filter(code: str, who: str, said: str, status: int | None) -> BlockedByPolicy:
+    return BlockedByPolicy(
+        f"{who} does not answer this, for its contents ({said}). Say it otherwise, or see the filters of the account.",
+        status=status,
+        upstream_code=code,
+    )
+
+
 def _read_rate(code: str, who: str, said: str, retry_after_s: float | None, status: int | None) -> RateLimited:
-    spent = code in QUOTA_CODES
+    spent = status == 402 or code in QUOTA_CODES
     way = "The account's quota is used up: see its billing." if spent else "Make fewer calls, or try again later."
     error = RateLimited(
         f"{who} wants fewer calls ({said}). {way}", retry_after_s=retry_after_s, status=status, upstream_code=code
@@ -95,11 +115,12 @@ def _read_rate(code: str, who: str, said: str, retry_after_s: float | None, stat
 
 
 def _read_absence(fault: Fault, provider: Provider, model_name: str, said: str) -> QuorateError:
-    if _name_code(fault) == "model_not_found" or _MODEL.search(fault.message or ""):
+    if _name_code(fault) in MODEL_CODES or _MODEL.search(fault.message or ""):
         hint = f"`{provider.name}` does not serve it ({said})."
         return UnknownName("model", f"{provider.name}:{model_name}", hint=hint)
     place = f"Check `{provider.base_url_env}`" if provider.base_url_env else "Check the base URL"
-    return NotFound(f"`{provider.name}` has nothing at that address ({said}). {place}; it often ends with `/v1`.")
+    end = "; it often ends with `/v1`" if provider.dialect in ("openai", "responses") else ""
+    return NotFound(f"`{provider.name}` has nothing at that address ({said}). {place}{end}.")
 
 
 def _read_fault(body: bytes) -> Fault:

@@ -9,8 +9,10 @@ import msgspec
 
 from quorate.errors import Incomplete, UpstreamError
 from quorate.messages import AnyPart, Message, Reply, Text, Thinking, ToolCall, Usage
+from quorate.models.providers.calls import build_call, check_count
+from quorate.models.providers.counts import read_count
 from quorate.models.providers.openai.failure import build_stream_error
-from quorate.models.providers.openai.wire import Call, Chunk, Counts
+from quorate.models.providers.openai.wire import Call, Chunk, Counts, Detail, Piece
 
 Stop = Literal["end", "tool_calls", "length", "filtered"]
 STOPS: Mapping[str, Stop] = {
@@ -19,14 +21,17 @@ STOPS: Mapping[str, Stop] = {
     "function_call": "tool_calls",
     "length": "length",
     "content_filter": "filtered",
+    "eos": "end",
+    "model_length": "length",
 }
-MAX_CALLS = 128
-MAX_NAME = 256
+FAILURES = frozenset({"error", "abort", "insufficient_system_resource"})
+"""Why an answer stopped, where the server failed."""
 _decode_chunk = msgspec.json.Decoder(Chunk).decode
+_encode = msgspec.json.Encoder().encode
 
 
-def decode(body: bytes) -> Reply:
-    """Read a whole reply.
+def decode(body: bytes, *, provider: str = "") -> Reply:
+    """Read a whole reply; `provider` is whose reasoning it holds.
 
     Raises:
         UpstreamError: It is not a reply, or ends for a reason nobody knows.
@@ -39,13 +44,45 @@ def decode(body: bytes) -> Reply:
     if choice is None or choice.message is None:
         raise UpstreamError("The model's reply holds no message.", retryable=True)
     message = choice.message
+    text, thought = read_content(message.content)
+    thought += message.reasoning_content or message.reasoning or ""
     return build_reply(
         chunk,
-        text=(message.content or "", message.refusal or ""),
-        thinking=message.reasoning_content or message.reasoning or "",
+        text=(text, message.refusal or ""),
+        thoughts=build_thoughts(thought, message.reasoning_details or (), provider),
         calls=[read_call(call, place) for place, call in enumerate(message.tool_calls or ())],
         finish=choice.finish_reason,
     )
+
+
+def read_content(content: str | list[Piece] | None) -> tuple[str, str]:
+    """Read what was said, and what was thought, where both come in pieces."""
+    if not isinstance(content, list):
+        return content or "", ""
+    said, thought = "", ""
+    for piece in content:
+        if isinstance(piece.thinking, list):
+            thought += "".join([one.text or "" for one in piece.thinking])
+        else:
+            thought += piece.thinking or ""
+            said += piece.text or ""
+    return said, thought
+
+
+def build_thoughts(words: str, details: Sequence[Detail], provider: str) -> list[Thinking]:
+    """Build the reasoning: in parts that are given back as they came, or as words alone."""
+    if details:
+        return [
+            Thinking(
+                text=detail.text or detail.summary or "",
+                signature=_encode(detail).decode(),
+                id=detail.id or "",
+                provider=provider,
+                redacted=detail.data is not None,
+            )
+            for detail in details
+        ]
+    return [Thinking(text=words, provider=provider)] if words else []
 
 
 def decode_chunk(data: bytes) -> Chunk:
@@ -71,21 +108,18 @@ def read_call(call: Call, place: int) -> ToolCall:
     return build_call(call.id or "", name, arguments, place=place)
 
 
-def build_call(id_: str, name: str, arguments: str, *, place: int) -> ToolCall:
-    """Build a tool call, with an id of our own where the server gave none."""
-    if not name or len(name) > MAX_NAME or len(id_) > MAX_NAME:
-        raise UpstreamError("The model's reply is garbled: a tool call has no usable name.", retryable=True)
-    return ToolCall(id=id_ or f"call-{place}", name=name, arguments=arguments if arguments.strip() else "{}")
-
-
 def build_reply(
-    chunk: Chunk, *, text: tuple[str, str], thinking: str, calls: Sequence[ToolCall], finish: str | None
+    chunk: Chunk,
+    *,
+    text: tuple[str, str],
+    thoughts: Sequence[Thinking],
+    calls: Sequence[ToolCall],
+    finish: str | None,
 ) -> Reply:
     """Build the reply from what was gathered; `text` is what the model said, and what it refused with."""
+    check_count(len(calls))
     said, refused = text
-    parts: list[AnyPart] = []
-    if thinking:
-        parts.append(Thinking(text=thinking))
+    parts: list[AnyPart] = list(thoughts)
     if said or refused:
         parts.append(Text(text=said + refused))
     parts += calls
@@ -108,6 +142,8 @@ def read_stop(finish: str | None, *, has_calls: bool, has_text: bool, partial: s
     if not finish:
         raise Incomplete("The model's reply has no end: it was cut.", limit="stream", partial=partial)
     stop = STOPS.get(finish)
+    if finish in FAILURES:
+        raise UpstreamError(f"The model's provider failed in the middle ({finish}).", retryable=True, partial=partial)
     if stop is None:
         known = ", ".join(f"`{name}`" for name in STOPS)
         raise UpstreamError(
@@ -127,11 +163,12 @@ def read_usage(counts: Counts | None) -> Usage:
     if counts is None:
         return Usage(requests=1)
     read, written = counts.prompt_tokens_details, counts.completion_tokens_details
+    cached = (read.cached_tokens if read else 0) or counts.cached_tokens or counts.prompt_cache_hit_tokens or 0
     return Usage(
-        input_tokens=max(0, counts.prompt_tokens or 0),
-        output_tokens=max(0, counts.completion_tokens or 0),
-        cached_tokens=max(0, read.cached_tokens or 0) if read else 0,
-        cache_write_tokens=max(0, read.cache_write_tokens or 0) if read else 0,
-        reasoning_tokens=max(0, written.reasoning_tokens or 0) if written else 0,
+        input_tokens=read_count(counts.prompt_tokens),
+        output_tokens=read_count(counts.completion_tokens),
+        cached_tokens=read_count(cached),
+        cache_write_tokens=read_count(read.cache_write_tokens) if read else 0,
+        reasoning_tokens=read_count(written.reasoning_tokens) if written else 0,
         requests=1,
     )

@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 
 import msgspec
 
 from quorate.errors import InvalidInput
 from quorate.messages import AnyPart, Audio, File, Image, Message, Text, Thinking, ToolCall, ToolResult
+from quorate.models.facts import Provider
+from quorate.models.providers.checks import Json, add_extra, refuse_part
 from quorate.models.providers.openai.schema import narrow_schema
+from quorate.models.providers.openai.wire import Detail
+from quorate.models.providers.wishes import check_request
+from quorate.models.target import Target
 from quorate.specs import ModelSettings, OutputSpec, Request, ToolSpec
 
-Json = dict[str, object]
 AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 MAX_SCHEMA_NAME = 64
+RESERVED = frozenset({"model", "messages", "stream", "stream_options", "tools", "response_format"})
 _NOT_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _encode = msgspec.json.Encoder().encode
 
@@ -33,63 +39,103 @@ def build_headers(key: str | None) -> dict[str, str]:
     return headers
 
 
-def encode(
-    request: Request, model_name: str, *, stream: bool = False, max_tokens_field: str = "max_completion_tokens"
-) -> bytes:
+def encode(request: Request, target: Target, *, stream: bool = False) -> bytes:
     """Write a request.
 
     Raises:
-        InvalidInput: It holds something that this format cannot carry; nothing is left out in silence.
+        InvalidInput: It holds something that this format cannot carry, or that the provider would ignore.
     """
-    body: Json = {"model": model_name, "messages": build_messages(request)}
+    check_request(request, target, reserved=RESERVED)
+    provider = target.provider
+    body: Json = {"model": target.model_name, "messages": build_messages(request, provider)}
     if stream:
         body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
-    _add_settings(body, request.settings, max_tokens_field)
+        if provider.stream_options:
+            body["stream_options"] = {"include_usage": True}
+    _add_settings(body, request, provider)
     _add_tools(body, request.tools, request.settings)
     if request.output is not None:
-        body["response_format"] = _build_format(request.output)
+        body["response_format"] = {"type": "json_schema", "json_schema": build_schema(request.output)}
+    add_extra(body, request.settings.extra)
     return _encode(body)
 
 
-def build_messages(request: Request) -> list[Json]:
+def build_cache_key(request: Request) -> str:
+    """Build the word that brings calls with the same beginning to the same cache; it says nothing about anybody."""
+    names = "\0".join([tool.name for tool in request.tools])
+    beginning = f"{request.caller.tenant}\0{request.instructions}\0{names}"
+    return blake2b(beginning.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def build_messages(request: Request, provider: Provider) -> list[Json]:
     """Build the conversation, instructions first."""
     messages: list[Json] = []
     if request.instructions:
         messages.append({"role": "system", "content": request.instructions})
     for message in request.messages:
         if message.role == "assistant":
-            messages.append(_build_assistant(message))
+            messages.append(_build_assistant(message, provider))
         else:
-            messages += _build_turn(message)
+            messages += _build_turn(message, provider)
     return messages
 
 
-def _build_assistant(message: Message) -> Json:
+def write_id(call_id: str, provider: Provider) -> str:
+    """Write a call's id as the provider takes it: one that another provider gave may not fit."""
+    length = provider.call_id_length
+    if not length or (len(call_id) == length and call_id.isascii() and call_id.isalnum()):
+        return call_id
+    return blake2b(call_id.encode("utf-8", "replace"), digest_size=32).hexdigest()[:length]
+
+
+def _build_assistant(message: Message, provider: Provider) -> Json:
     words: list[str] = []
     calls: list[Json] = []
+    thoughts: list[Thinking] = []
     for part in message.parts:
         if isinstance(part, Text):
             words.append(part.text)
         elif isinstance(part, ToolCall):
             function = {"name": part.name, "arguments": part.arguments}
-            calls.append({"id": part.id, "type": "function", "function": function})
-        elif not isinstance(part, Thinking):  # this format has no place for a model's earlier reasoning
-            raise _cannot_carry(part, "in a model's own message")
+            calls.append({"id": write_id(part.id, provider), "type": "function", "function": function})
+        elif isinstance(part, Thinking):
+            thoughts.append(part)
+        else:
+            raise refuse_part(part, what="Chat completions", place="in a model's own message")
     built: Json = {"role": "assistant", "content": "".join(words) if words or not calls else None}
     if calls:
         built["tool_calls"] = calls
+    if provider.thinking_field and thoughts:
+        _add_thoughts(built, [one for one in thoughts if one.provider == provider.otel], provider.thinking_field)
     return built
 
 
-def _build_turn(message: Message) -> Iterator[Json]:
+def _add_thoughts(built: Json, thoughts: Sequence[Thinking], field: str) -> None:
+    """Add a model's earlier reasoning, where its provider has a place for it."""
+    if field == "reasoning_details":
+        details = [_read_detail(one.signature) for one in thoughts if one.signature]
+        if details:
+            built[field] = details
+    elif thoughts:
+        built[field] = "".join([one.text for one in thoughts])
+
+
+def _read_detail(signature: str) -> Detail:
+    """Read what a part of the reasoning was given as; a stored text is never put into a body unread."""
+    try:
+        return msgspec.json.decode(signature, type=Detail)
+    except msgspec.DecodeError as error:
+        raise InvalidInput("A part of the model's earlier reasoning is not what its provider gave.") from error
+
+
+def _build_turn(message: Message, provider: Provider) -> Iterator[Json]:
     """Build what a person or the tools said: results first, as they must follow their calls at once."""
     content: list[Json] = []
     plain = True
     for part in message.parts:
         if isinstance(part, ToolResult):
             text, shown = _split_result(part)
-            yield {"role": "tool", "tool_call_id": part.call_id, "content": text}
+            yield {"role": "tool", "tool_call_id": write_id(part.call_id, provider), "content": text}
             content += shown
             plain = plain and not shown
         else:
@@ -117,7 +163,7 @@ def _build_content(part: AnyPart) -> Json:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
     if isinstance(part, Image):
-        url = part.url if part.data is None else _build_data_url(part.media_type, part.data)
+        url = part.url if part.data is None else build_data_url(part.media_type, part.data)
         if url is None:
             raise InvalidInput("An image has neither data nor a URL.")
         return {"type": "image_url", "image_url": {"url": url}}
@@ -125,7 +171,7 @@ def _build_content(part: AnyPart) -> Json:
         return _build_audio(part)
     if isinstance(part, File):
         return _build_file(part)
-    raise _cannot_carry(part, "in a user's message")
+    raise refuse_part(part, what="Chat completions", place="in a user's message")
 
 
 def _build_audio(part: Audio) -> Json:
@@ -138,42 +184,63 @@ def _build_audio(part: Audio) -> Json:
 
 
 def _build_file(part: File) -> Json:
+    text = read_text_file(part)
+    if text is not None:
+        return {"type": "text", "text": text}
     if part.data is None:
         raise InvalidInput(f"File {part.name!r} is sent as bytes, not as a URL: read it first and pass `data`.")
-    if part.media_type.startswith("text/") or part.media_type == "application/json":
-        try:
-            text = part.data.decode()
-        except UnicodeDecodeError as error:
-            raise InvalidInput(f"File {part.name!r} is of type {part.media_type!r} but not UTF-8: {error}") from error
-        return {"type": "text", "text": f"File {part.name or 'without a name'}:\n{text}"}
-    data = _build_data_url(part.media_type, part.data)
+    data = build_data_url(part.media_type, part.data)
     return {"type": "file", "file": {"filename": part.name or "file", "file_data": data}}
 
 
-def _build_data_url(media_type: str, data: bytes) -> str:
+def read_text_file(part: File) -> str | None:
+    """Read a file of text as words to be shown under its name; `None` for any other file.
+
+    Raises:
+        InvalidInput: It says that it is text and is none.
+    """
+    if part.data is None or not (part.media_type.startswith("text/") or part.media_type == "application/json"):
+        return None
+    try:
+        text = part.data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"File {part.name!r} is of type {part.media_type!r} but not UTF-8: {error}") from error
+    return f"File {part.name or 'without a name'}:\n{text}"
+
+
+def build_data_url(media_type: str, data: bytes) -> str:
+    """Build the URL that holds the bytes themselves."""
     return f"data:{media_type};base64,{b64encode(data).decode()}"
 
 
-def _cannot_carry(part: AnyPart, place: str) -> InvalidInput:
-    return InvalidInput(f"Chat completions cannot carry {type(part).__name__} {place}.")
-
-
-def _add_settings(body: Json, settings: ModelSettings, max_tokens_field: str) -> None:
+def _add_settings(body: Json, request: Request, provider: Provider) -> None:
+    settings = request.settings
     given: Json = {
         "temperature": settings.temperature,
         "top_p": settings.top_p,
-        max_tokens_field: settings.max_tokens,
-        "seed": settings.seed,
+        "top_k": settings.top_k,
+        provider.max_tokens_field: settings.max_tokens,
+        provider.seed_field: settings.seed,
         "stop": settings.stop or None,
-        "reasoning_effort": settings.reasoning,
+        provider.reasoning_field: _choose_reasoning(settings, provider),
+        "frequency_penalty": settings.frequency_penalty,
+        "presence_penalty": settings.presence_penalty,
     }
     body.update({name: value for name, value in given.items() if value is not None})
+    if settings.prompt_cache is not None:
+        body["prompt_cache_key"] = build_cache_key(request)
+        if settings.prompt_cache == "long":
+            body["prompt_cache_retention"] = "24h"
+
+
+def _choose_reasoning(settings: ModelSettings, provider: Provider) -> object:
+    if settings.reasoning is None or provider.reasoning_field == "reasoning_effort":
+        return settings.reasoning
+    return {"effort": settings.reasoning}
 
 
 def _add_tools(body: Json, tools: Sequence[ToolSpec], settings: ModelSettings) -> None:
     if not tools:
-        if settings.tool_choice == "required":
-            raise InvalidInput("`tool_choice` is `required`, but the request has no tools.")
         return
     body["tools"] = [
         {
@@ -182,17 +249,17 @@ def _add_tools(body: Json, tools: Sequence[ToolSpec], settings: ModelSettings) -
         }
         for tool in tools
     ]
-    if settings.tool_choice != "auto":
+    if settings.tool:
+        body["tool_choice"] = {"type": "function", "function": {"name": settings.tool}}
+    elif settings.tool_choice != "auto":
         body["tool_choice"] = settings.tool_choice
     if settings.parallel_tool_calls is not None:
         body["parallel_tool_calls"] = settings.parallel_tool_calls
 
 
-def _build_format(output: OutputSpec) -> Json:
+def build_schema(output: OutputSpec) -> Json:
+    """Build the schema of an answer: strict where it can be."""
     name = _NOT_NAME.sub("_", output.name)[:MAX_SCHEMA_NAME] or "answer"
     narrowed = narrow_schema(output.json_schema)
     schema = output.json_schema if narrowed is None else narrowed
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": name, "schema": schema, "strict": narrowed is not None},
-    }
+    return {"name": name, "schema": schema, "strict": narrowed is not None}

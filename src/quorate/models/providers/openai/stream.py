@@ -8,11 +8,13 @@ import msgspec
 
 from quorate.errors import Incomplete, UpstreamError
 from quorate.messages import ReplyDone, StreamItem, TextDelta, ThinkingDelta, ToolCall, ToolCallDelta
+from quorate.models.providers.calls import build_call, check_count
 from quorate.models.providers.openai.failure import build_stream_error
-from quorate.models.providers.openai.reply import MAX_CALLS, build_call, build_reply
-from quorate.models.providers.openai.wire import Body, Call, Chunk, Counts
+from quorate.models.providers.openai.reply import build_reply, build_thoughts, read_content
+from quorate.models.providers.openai.wire import Body, Call, Chunk, Counts, Detail
 
 END = b"[DONE]"
+MAX_PARTS = 128
 _decode = msgspec.json.Decoder(Chunk).decode
 
 
@@ -31,14 +33,18 @@ class StreamDecoder:
     """Gathers one streamed reply; it has a state, and does no I/O."""
 
     __slots__ = (
-        "_calls", "_finish", "_id", "_last", "_model", "_refusal", "_text", "_thinking", "_usage", "is_done",
+        "_calls", "_details", "_finish", "_id", "_last", "_model", "_provider", "_refusal", "_text", "_thinking",
+        "_usage", "is_done",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, *, provider: str = "") -> None:
+        self._provider = provider
+        """Whose reasoning it is."""
         self.is_done = False
         """Whether the provider said that nothing more comes."""
         self._text: list[str] = []
         self._thinking: list[str] = []
+        self._details: dict[int, Detail] = {}
         self._refusal: list[str] = []
         self._calls: dict[int, _Gathered] = {}
         self._last = -1
@@ -70,11 +76,11 @@ class StreamDecoder:
         if delta is None or choice.index:
             return ()
         text = delta.content
-        if text and delta.tool_calls is None and delta.refusal is None:  # nearly every event
+        if type(text) is str and text and delta.tool_calls is None and delta.refusal is None:  # nearly every event
             self._text.append(text)
-            if delta.reasoning_content is None and delta.reasoning is None:
+            if delta.reasoning_content is None and delta.reasoning is None and delta.reasoning_details is None:
                 return (TextDelta(text),)
-            return (*self._think(delta), TextDelta(text))
+            return (*self._think(delta, ""), TextDelta(text))
         return self._take(delta)
 
     def finish(self) -> ReplyDone:
@@ -87,11 +93,11 @@ class StreamDecoder:
         said = "".join(self._text)
         if not self.is_done or self._finish is None:
             missing = "its last event" if self._finish is not None else "the reason why it ended"
-            raise Incomplete(f"The model's stream was cut: {missing} never came.", limit="stream", partial=said)
+            raise Incomplete(f"The model's stream was cut: {missing} never came.", limit="stream", partial=self.partial)
         reply = build_reply(
             Chunk(id=self._id, model=self._model, usage=self._usage),
             text=(said, "".join(self._refusal)),
-            thinking="".join(self._thinking),
+            thoughts=build_thoughts("".join(self._thinking), list(self._details.values()), self._provider),
             calls=[self._build_call(place, call) for place, call in enumerate(self._calls.values())],
             finish=self._finish,
         )
@@ -99,8 +105,8 @@ class StreamDecoder:
 
     @property
     def partial(self) -> str:
-        """The text so far."""
-        return "".join(self._text)
+        """The text so far, or what it is refused with."""
+        return "".join(self._text) + "".join(self._refusal)
 
     def _take_facts(self, chunk: Chunk, finish: str | None) -> None:
         if chunk.error is not None:
@@ -115,10 +121,11 @@ class StreamDecoder:
         return ()
 
     def _take(self, delta: Body) -> Sequence[StreamItem]:
-        items: list[StreamItem] = self._think(delta)
-        if delta.content:
-            self._text.append(delta.content)
-            items.append(TextDelta(delta.content))
+        said, thought = read_content(delta.content)
+        items: list[StreamItem] = self._think(delta, thought)
+        if said:
+            self._text.append(said)
+            items.append(TextDelta(said))
         if delta.refusal:
             self._refusal.append(delta.refusal)
             items.append(TextDelta(delta.refusal))
@@ -126,12 +133,31 @@ class StreamDecoder:
             items.append(self._take_call(call))
         return items
 
-    def _think(self, delta: Body) -> list[StreamItem]:
-        thought = delta.reasoning_content or delta.reasoning
+    def _think(self, delta: Body, thought: str) -> list[StreamItem]:
+        thought += delta.reasoning_content or delta.reasoning or ""
+        for piece in delta.reasoning_details or ():
+            self._take_detail(piece)
+            thought = thought or piece.text or piece.summary or ""
         if not thought:
             return []
         self._thinking.append(thought)
         return [ThinkingDelta(thought)]
+
+    def _take_detail(self, piece: Detail) -> None:
+        index = piece.index or 0
+        known = self._details.get(index)
+        if known is None:
+            if len(self._details) >= MAX_PARTS:
+                raise UpstreamError(f"The model's reasoning has more than {MAX_PARTS} parts.", limit=MAX_PARTS)
+            self._details[index] = piece
+            return
+        for name in ("text", "summary", "data"):
+            more = getattr(piece, name)
+            if more:
+                setattr(known, name, (getattr(known, name) or "") + more)
+        known.signature = piece.signature or known.signature
+        known.id = known.id or piece.id
+        known.format = known.format or piece.format
 
     def _take_call(self, piece: Call) -> ToolCallDelta:
         index = piece.index
@@ -142,8 +168,7 @@ class StreamDecoder:
         self._last = index
         call = self._calls.get(index)
         if call is None:
-            if len(self._calls) >= MAX_CALLS:
-                raise UpstreamError(f"The model asks for more than {MAX_CALLS} calls at once.", limit=MAX_CALLS)
+            check_count(len(self._calls) + 1)
             call = self._calls[index] = _Gathered()
         call.id = call.id or piece.id or f"call-{len(self._calls) - 1}"
         arguments = ""
@@ -155,8 +180,3 @@ class StreamDecoder:
 
     def _build_call(self, place: int, call: _Gathered) -> ToolCall:
         return build_call(call.id, call.name, "".join(call.arguments), place=place)
-
-
-def build_decoder() -> StreamDecoder:
-    """Build the reader of one streamed reply."""
-    return StreamDecoder()

@@ -20,14 +20,36 @@ class Call(Struct, gc=False):
     function: Function | None = None
 
 
+class Piece(Struct, gc=False):
+    """One of several pieces of a message's content, as Mistral gives them."""
+
+    type: str = ""
+    text: str | None = None
+    thinking: list[Piece] | str | None = None
+
+
+class Detail(Struct, gc=False, omit_defaults=True):
+    """A piece of reasoning that is to be given back, as OpenRouter gives it."""
+
+    type: str | None = None
+    text: str | None = None
+    summary: str | None = None
+    data: str | None = None
+    signature: str | None = None
+    id: str | None = None
+    format: str | None = None
+    index: int | None = None
+
+
 class Body(Struct, gc=False):
     """A message, or a piece of one."""
 
-    content: str | None = None
+    content: str | list[Piece] | None = None
     refusal: str | None = None
     tool_calls: list[Call] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_details: list[Detail] | None = None
 
 
 class Choice(Struct, gc=False):
@@ -59,6 +81,8 @@ class Counts(Struct, gc=False):
     completion_tokens: int | None = None
     prompt_tokens_details: InputDetails | None = None
     completion_tokens_details: OutputDetails | None = None
+    cached_tokens: int | None = None
+    prompt_cache_hit_tokens: int | None = None
 
 
 class Fault(Struct, gc=False):

@@ -1,0 +1,1 @@
+"""Over what do messages travel?"""

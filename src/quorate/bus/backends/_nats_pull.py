@@ -1,0 +1,186 @@
+"""How are the messages of a stream asked for, so that as many come as there is room for?"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+
+import msgspec
+from msgspec import Struct
+
+from quorate.bus.backends._nats_ask import Asker
+from quorate.bus.backends._nats_streams import API
+from quorate.bus.backends._nats_wire import build_request, read_headers, read_status
+from quorate.errors import Unavailable
+from quorate.ids import new_id
+
+EXPIRES_S = 10.0
+"""How long the server keeps a question that it has nothing for."""
+HEARTBEAT_S = 2.0
+"""How often it says that it still does."""
+RETRY_S = 0.1
+LONGEST_RETRY_S = 1.0
+_SECOND = 1_000_000_000
+_HEARTBEAT = 100
+_MANY = 10_000
+_STALE = 4.5
+_GONE = (404, 503)
+"""There is no such consumer or stream, or JetStream does not answer."""
+
+Raw = tuple[bytes, bytes, bytes, bytes | None]
+"""Subject, reply, data, headers."""
+
+
+class Question(Struct, omit_defaults=True):
+    """How many messages are asked for, and for how long."""
+
+    batch: int
+    expires: int
+    idle_heartbeat: int
+
+
+class Puller:
+    """Asks a consumer for messages, and keeps those that came until somebody takes them."""
+
+    def __init__(self, asker: Asker, *, stream: str, consumer: str, horizon_s: float | None = None) -> None:
+        """Build a puller.
+
+        Args:
+            asker: Over what it asks.
+            stream: Of which stream.
+            consumer: Which consumer.
+            horizon_s: For no longer than this, at the pace at which they are taken, is asked ahead: what waits here
+                is not given to others, for five times as long. As far as there is room when not given.
+        """
+        self._items: deque[tuple[float, Raw]] = deque()
+        """What came, and when."""
+        self.is_over = False
+        """Whether nothing more is asked for."""
+        self.is_gone = False
+        """Whether the server knows no such consumer; whoever reads makes another one."""
+        self._asker = asker
+        self._stream = stream
+        self._consumer = consumer
+        self._inbox = f"{asker.inbox.rpartition('.')[0]}.{new_id('w')}"
+        self._owed = 0
+        """How many messages were asked for and did not come."""
+        self._changed = asyncio.Event()
+        self._failures = 0
+        self._number = 0
+        self._horizon_s = horizon_s
+        self._pace_s = horizon_s or 0.0
+        """How long whoever takes a message is busy with it, on average of the last ones."""
+        self._taken_s = 0.0
+        self._callers = 0
+        """How many wait for a message."""
+
+    @property
+    def has_items(self) -> bool:
+        """Whether something came that nobody took."""
+        return bool(self._items)
+
+    async def begin(self) -> None:
+        """Listen for what is asked for."""
+        self._number = await self._asker.connection.listen(self._inbox, self._hear)
+
+    async def end(self) -> None:
+        """Listen no more."""
+        await self._asker.connection.leave(self._number)
+
+    def aim(self, consumer: str) -> None:
+        """Ask another consumer from now on."""
+        self._consumer = consumer
+        self.is_gone = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Ask anew: what was asked over a lost connection does not come."""
+        self._owed = 0
+        self._changed.set()
+
+    def finish(self) -> None:
+        """Ask for nothing more."""
+        self.is_over = True
+        self._changed.set()
+
+    def wake(self) -> None:
+        """Look again, since there is room."""
+        self._changed.set()
+
+    async def next(self, *, room: int) -> Raw | None:
+        """Take the next message, with room for so many in all; `None` when there is none, and something changed."""
+        loop = asyncio.get_running_loop()
+        if self._taken_s:
+            self._pace_s += 0.2 * (loop.time() - self._taken_s - self._pace_s)
+            self._taken_s = 0.0
+        self._callers += 1
+        try:
+            raw = await self._wait(min(room, self._look_ahead()))
+        finally:
+            self._callers -= 1
+        if raw is not None:
+            self._taken_s = loop.time()
+        return raw
+
+    def pop(self) -> Raw | None:
+        """Take what came, if there is any; what waited for so long that it was given to others is passed over."""
+        oldest = asyncio.get_running_loop().time() - _STALE * self._horizon_s if self._horizon_s is not None else 0.0
+        while self._items:
+            came, raw = self._items.popleft()
+            if came >= oldest:
+                return raw
+        return None
+
+    def _look_ahead(self) -> int:
+        """How many messages whoever takes them gets to within the horizon."""
+        if self._horizon_s is None:
+            return _MANY
+        return max(self._callers, int(self._horizon_s / max(self._pace_s, self._horizon_s / _MANY)))
+
+    async def _wait(self, room: int) -> Raw | None:
+        wanted = room - self._owed - len(self._items)
+        if wanted > 0 and not self.is_over and self._owed <= room // 2:
+            await self._ask(wanted)
+        if self._items:
+            return self.pop()
+        if self.is_over:
+            return None
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(2.5 * HEARTBEAT_S if self._owed else None):
+                await self._changed.wait()
+        except TimeoutError:
+            self._owed = 0  # nothing is heard of what was asked for
+        if self._failures:
+            wait_s = min(LONGEST_RETRY_S, RETRY_S * 2 ** min(self._failures, 8))
+            await asyncio.sleep(random.uniform(wait_s / 2, wait_s))
+        return self.pop()
+
+    async def _ask(self, batch: int) -> None:
+        question = Question(batch, int(EXPIRES_S * _SECOND), int(HEARTBEAT_S * _SECOND))
+        subject = f"{API}.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
+        try:
+            await self._asker.connection.send(build_request(subject, msgspec.json.encode(question), reply=self._inbox))
+        except Unavailable:
+            return  # `reset` comes with the next connection
+        self._owed += batch
+
+    def _hear(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        if headers is not None and not data and not reply.startswith(b"$JS.ACK"):
+            code, _ = read_status(headers)
+            if code == _HEARTBEAT:
+                self._changed.set()
+                return
+            if code:
+                left = read_headers(headers).get("Nats-Pending-Messages", "")
+                self._owed = max(self._owed - int(left), 0) if left.isdecimal() else 0
+                if code in _GONE:
+                    self._failures += 1
+                    self.is_gone = True
+                self._changed.set()
+                return
+        self._failures = 0
+        self._owed = max(self._owed - 1, 0)
+        self._items.append((asyncio.get_running_loop().time(), (subject, reply, data, headers)))
+        self._changed.set()

@@ -1,0 +1,272 @@
+"""Can the next call be paid for, and what did the last one cost?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct, structs
+
+from quorate.clock import SYSTEM_CLOCK, Clock
+from quorate.errors import BudgetExceeded
+from quorate.models.budgets.account import Account, Ask, Standing
+from quorate.models.budgets.local import LocalAccounts
+from quorate.models.budgets.rules import DAY_S, BudgetRule, Cap, build_caps
+from quorate.models.budgets.shared import SharedAccounts
+from quorate.models.cost import NANO
+from quorate.models.ledger import Ledger, Spending
+from quorate.models.limits.limiter import Pause, pause
+from quorate.ports import KeyValue
+from quorate.specs import Caller
+
+HOLD_S = 1800.0
+"""Longer than any call takes, its retries included: only then may its process count as dead."""
+MAX_KNOWN = 8192
+LOOK_S = 0.25
+
+
+class BudgetRecord(Struct, frozen=True, kw_only=True):
+    """What happened to a budget; for whoever watches."""
+
+    kind: Literal["reserved", "settled", "exceeded"]
+    budget: str
+    value: str
+    """Whose it is."""
+    caller: Caller
+    usd: float
+    tokens: int
+
+
+BudgetListener = Callable[[BudgetRecord], None]
+
+
+class Reservation(Struct, frozen=True):
+    """What was set aside for a call."""
+
+    caller: Caller
+    caps: Sequence[Cap]
+    amounts: list[tuple[int, int]]
+    """For each cap, in billionths of a dollar and in tokens."""
+    read: int
+    """The tokens of input that are paid for."""
+    write: int
+    """The most tokens of output that are paid for."""
+
+
+class Accounts(Protocol):
+    """Where accounts are kept."""
+
+    is_shared: bool
+
+    def now(self) -> float:
+        """Return the time of periods, in seconds since 1970."""
+        ...
+
+    async def take(self, cap: Cap, ask: Ask) -> int | Standing:
+        """Set aside what a call may cost, and return how many tokens of output that pays for."""
+        ...
+
+    async def settle(self, cap: Cap, held: tuple[int, int], spent: tuple[int, int]) -> None:
+        """Replace what was set aside by what was spent; it does not fail."""
+        ...
+
+    async def find(self, cap: Cap) -> Account:
+        """Return how an account stands."""
+        ...
+
+
+class Budgets:
+    """The budgets of a gateway, and the book of what was spent; all of its models share one."""
+
+    def __init__(
+        self,
+        rules: Sequence[BudgetRule] = (),
+        *,
+        values: KeyValue | None = None,
+        ledger: Ledger | None = None,
+        listeners: Sequence[BudgetListener] = (),
+        clock: Clock = SYSTEM_CLOCK,
+        pause: Pause = pause,
+        wait_s: float = 30.0,
+        hold_s: float = HOLD_S,
+    ) -> None:
+        """Keep budgets.
+
+        Args:
+            rules: What may be spent; the cap a run brings along holds without a rule.
+            values: Where accounts are kept; in this process when not given, which a restart resets.
+            ledger: Where every call is booked.
+            listeners: Told of what happens to a budget; they may not wait.
+            clock: Time, for days and months where there is no store that has its own.
+            pause: How waits are done.
+            wait_s: How long a call waits for others that have set aside all there is.
+            hold_s: How long what a dead process set aside stays so.
+        """
+        self.rules = tuple(rules)
+        self.ledger = ledger
+        self._accounts: Accounts = (
+            LocalAccounts(clock.now) if values is None else SharedAccounts(values, clock=clock, hold_s=hold_s)
+        )
+        self._listeners = tuple(listeners)
+        self._clock = clock
+        self._pause = pause
+        self._wait_s = wait_s
+        self._known: dict[tuple[object, ...], tuple[Cap, ...]] = {}
+        self._scopes = frozenset(rule.scope for rule in self.rules)
+        self._by_run = any("run" in (rule.scope, rule.period) for rule in self.rules)
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+
+    def now(self) -> float:
+        """Return the time of periods."""
+        return self._accounts.now()
+
+    def find_caps(self, caller: Caller, *, model: str) -> tuple[Cap, ...]:
+        """Find the budgets that a call draws on; none where nothing bounds it."""
+        if caller.cost_usd is None and not self.rules:
+            return ()
+        scopes, now = self._scopes, self._accounts.now()
+        known = (
+            now // DAY_S,
+            model,
+            caller.tenant,
+            caller.cost_usd,
+            caller.run if self._by_run or caller.cost_usd is not None else "",
+            caller.agent if "agent" in scopes else "",
+            caller.principal if "key" in scopes or caller.cost_usd is not None else "",
+            caller.session if "session" in scopes else "",
+        )
+        caps = self._known.get(known)
+        if caps is None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known = {}
+            caps = self._known[known] = build_caps(self.rules, model=model, caller=caller, now=now)
+        return caps
+
+    async def find(self, cap: Cap) -> Account:
+        """Return how a budget stands.
+
+        Raises:
+            Unavailable: The accounts cannot be reached.
+        """
+        return await self._accounts.find(cap)
+
+    async def reserve(self, caller: Caller, caps: Sequence[Cap], ask: Ask) -> Reservation:
+        """Set aside what a call may cost, in all of its budgets or in none.
+
+        Raises:
+            BudgetExceeded: One of them cannot pay for it.
+            Unavailable: The accounts cannot be reached, so nothing may be spent.
+        """
+        amounts: list[tuple[int, int]] = []
+        try:
+            for cap in caps:
+                write = await self._take(caller, cap, ask)
+                amounts.append((ask.price(write), ask.read + write))
+                if write < ask.write:
+                    ask = structs.replace(ask, write=write)
+        except BaseException:
+            await self.release(Reservation(caller, caps[: len(amounts)], amounts, 0, 0))
+            raise
+        if self._listeners:
+            for cap, (usd, tokens) in zip(caps, amounts, strict=True):
+                self._tell("reserved", caller, cap, usd, tokens)
+        return Reservation(caller, caps, amounts, ask.read, ask.write)
+
+    async def release(self, reservation: Reservation) -> None:
+        """Give back what was set aside for a call that used nothing."""
+        for cap, held in zip(reservation.caps, reservation.amounts, strict=True):
+            await self._accounts.settle(cap, held, (0, 0))
+            self._wake(cap)
+
+    async def settle(self, reservation: Reservation | None, spending: Spending) -> None:
+        """Book what a call really used; it does not fail, as the reply is there and paid for."""
+        if reservation is not None and self._accounts.is_shared:
+            async with asyncio.TaskGroup() as group:  # one commit for all of them
+                for place in range(len(reservation.caps)):
+                    group.create_task(self._settle_one(reservation, place, spending))
+                if self.ledger is not None:
+                    group.create_task(self.ledger.book(spending))
+            return
+        if reservation is not None:
+            for place in range(len(reservation.caps)):
+                await self._settle_one(reservation, place, spending)
+        if self.ledger is not None:
+            await self.ledger.book(spending)
+
+    async def _settle_one(self, reservation: Reservation, place: int, spending: Spending) -> None:
+        cap, held = reservation.caps[place], reservation.amounts[place]
+        # A model whose price nobody knows answered after all: it costs what was set aside.
+        usd = held[0] if spending.usd is None else spending.usd
+        tokens = spending.usage.total_tokens
+        await self._accounts.settle(cap, held, (usd, tokens))
+        if self._waiting:
+            self._wake(cap)
+        if self._listeners:
+            self._tell("settled", reservation.caller, cap, usd, tokens)
+
+    async def _take(self, caller: Caller, cap: Cap, ask: Ask) -> int:
+        """Draw on one budget, waiting for what others may give back."""
+        outcome = await self._accounts.take(cap, ask)
+        if not isinstance(outcome, Standing):
+            return outcome
+        until = self._clock.monotonic() + self._wait_s
+        while outcome.is_busy and self._clock.monotonic() < until:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(cap.key, set()).add(turn)
+            try:
+                outcome = await self._accounts.take(cap, ask)
+                if not isinstance(outcome, Standing):
+                    return outcome
+                if outcome.is_busy:
+                    await self._pause(turn, LOOK_S if self._accounts.is_shared else self._wait_s)
+            finally:
+                self._waiting[cap.key].discard(turn)
+                if not self._waiting[cap.key]:
+                    del self._waiting[cap.key]
+        if self._listeners:
+            self._tell("exceeded", caller, cap, ask.price(ask.least), ask.read + ask.least)
+        raise exceed(cap, ask, outcome)
+
+    def _wake(self, cap: Cap) -> None:
+        for turn in self._waiting.get(cap.key, ()):
+            if not turn.done():
+                turn.set_result(None)
+
+    def _tell(
+        self, kind: Literal["reserved", "settled", "exceeded"], caller: Caller, cap: Cap, usd: int, tokens: int
+    ) -> None:
+        record = BudgetRecord(
+            kind=kind, budget=cap.budget, value=cap.value, caller=caller, usd=usd / NANO, tokens=tokens
+        )
+        for listener in self._listeners:
+            try:
+                listener(record)
+            except Exception as error:  # a listener is anybody's code, and what it watches must not depend on it
+                facts = {"message": "a listener failed on a budget", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(facts)
+
+
+def exceed(cap: Cap, ask: Ask, standing: Standing) -> BudgetExceeded:
+    """Say which budget cannot pay, what is left of it, what was wanted, and what to do."""
+    whose = f" for {cap.scope} {cap.value.rpartition('/')[2]!r}" if cap.value else ""
+    most: list[str] = []
+    left: list[str] = []
+    if cap.usd is not None:
+        most.append(f"${cap.usd / NANO:g}")
+        left.append(f"${max(0, cap.usd - standing.usd - standing.held_usd) / NANO:.6f}")
+    if cap.tokens is not None:
+        most.append(f"{cap.tokens} tokens")
+        left.append(f"{max(0, cap.tokens - standing.tokens - standing.held_tokens)} tokens")
+    wanted = f"${ask.price(ask.least) / NANO:.6f}" if cap.usd is not None else f"{ask.read + ask.least} tokens"
+    again = {"day": ", or wait for the next day (UTC)", "month": ", or wait for the next month (UTC)"}.get(
+        cap.period, ""
+    )
+    return BudgetExceeded(
+        f"The budget {cap.budget!r} of {' and '.join(most)}{whose} cannot pay for this call: {' and '.join(left)} is "
+        f"left, and it may take {wanted}. Raise the budget, lower `max_tokens`, shorten the conversation{again}.",
+        limit=cap.budget,
+        scope=cap.scope,
+        period=cap.period,
+        left_usd=None if cap.usd is None else max(0, cap.usd - standing.usd - standing.held_usd) / NANO,
+    )

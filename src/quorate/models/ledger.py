@@ -1,0 +1,208 @@
+"""What was spent on which day, by whom, and on which model?
+
+Every call is booked when it ends and before its reply is given out, so the book never lacks what a log has. It also
+has what no log has: calls outside of runs, and what calls that were cut are thought to have cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Struct, field
+
+from quorate.clock import SYSTEM_CLOCK, Clock
+from quorate.errors import CorruptState, QuorateError
+from quorate.messages import Usage
+from quorate.models.cells import Act, Cells
+from quorate.models.cost import NANO
+from quorate.ports import KeyValue
+from quorate.specs import Caller
+
+PREFIX = "costs/"
+PAGE = 500
+MAX_ROWS = 4000
+"""Of one tenant's day; what further agents or models use is booked under an empty name."""
+MAX_OWED = 10_000
+
+
+class Spending(Struct, frozen=True):
+    """What one call used."""
+
+    caller: Caller
+    model: str
+    """The one that answered, named in full."""
+    usage: Usage
+    usd: int | None
+    """In billionths of a dollar; `None` when no price is known."""
+    is_whole: bool = True
+    """Whether a reply came; else it was cut, and the count is our own."""
+    calls: int = 1
+
+
+class Row(Struct, array_like=True, omit_defaults=True):
+    """What calls of one agent to one model used on one day; new fields come last."""
+
+    calls: int = 0
+    """That gave a reply."""
+    usd: int = 0
+    """For those replies, in billionths of a dollar."""
+    unpriced: int = 0
+    """Calls, of all of them, whose price nobody knows."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cut_calls: int = 0
+    """That gave none: cut, cancelled, too slow."""
+    cut_usd: int = 0
+    """What those are thought to have cost."""
+    cut_tokens: int = 0
+
+    def add(self, other: Row) -> None:
+        """Add what other calls used."""
+        self.calls += other.calls
+        self.usd += other.usd
+        self.unpriced += other.unpriced
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cached_tokens += other.cached_tokens
+        self.cut_calls += other.cut_calls
+        self.cut_usd += other.cut_usd
+        self.cut_tokens += other.cut_tokens
+
+
+class Sheet(Struct):
+    """One tenant's day: a row for each agent, model, and whether it was in a run."""
+
+    rows: dict[str, Row] = field(default_factory=dict[str, Row])
+
+
+class Booked(Struct, frozen=True, kw_only=True):
+    """A row and what it is about."""
+
+    day: str
+    tenant: str
+    agent: str
+    model: str
+    in_run: bool
+    row: Row
+
+
+def to_nano(usd: float | None) -> int | None:
+    """Turn dollars into whole billionths; every sum is made of these, so that sums agree."""
+    return None if usd is None else round(usd * NANO)
+
+
+def write_day(now: float) -> str:
+    """Write the day of a moment, in UTC."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+
+
+def build_row(spending: Spending) -> Row:
+    """Write a call as a row."""
+    usage, usd = spending.usage, spending.usd or 0
+    unpriced = spending.calls if spending.usd is None else 0
+    if not spending.is_whole:
+        return Row(unpriced=unpriced, cut_calls=spending.calls, cut_usd=usd, cut_tokens=usage.total_tokens)
+    return Row(
+        calls=spending.calls,
+        usd=usd,
+        unpriced=unpriced,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cached_tokens,
+    )
+
+
+def build_name(spending: Spending) -> str:
+    """Name the row a call goes into."""
+    caller = spending.caller
+    agent = caller.agent.replace("\n", " ")
+    return f"{agent}\n{spending.model}\n{'run' if caller.run else ''}"
+
+
+class Ledger:
+    """The book of a gateway's calls; in a store that several processes share, or in this process."""
+
+    def __init__(self, values: KeyValue | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._values = values
+        self._clock = clock
+        self._cells = None if values is None else Cells(values, empty=lambda _: Sheet(), clock=clock)
+        self._sheets: dict[str, Sheet] = {}
+        self._owed: list[tuple[str, Spending]] = []
+        self._day = (-1.0, "")
+
+    async def book(self, spending: Spending) -> None:
+        """Book a call; what the store does not take now is kept, and booked with the next."""
+        now = self._clock.now() if self._cells is None else self._cells.times.now()
+        if self._day[0] != now // 86_400:
+            self._day = (now // 86_400, write_day(now))
+        key = f"{PREFIX}{self._day[1]}/{spending.caller.tenant}"
+        if self._cells is None:
+            sheet = self._sheets.get(key)
+            if sheet is None:
+                sheet = self._sheets[key] = Sheet()
+            add_row(sheet, spending)
+            return
+        owed, self._owed = self._owed, []
+        for place, spent in [*owed, (key, spending)]:
+            try:
+                await self._cells.get(place).change(build_booking(spent))
+            except QuorateError:  # the reply is there and paid for, whatever becomes of the book
+                if len(self._owed) < MAX_OWED:
+                    self._owed.append((place, spent))
+
+    async def read(self, *, since: str = "", until: str = "9999", tenant: str | None = None) -> AsyncGenerator[Booked]:
+        """Yield what is booked, from one day up to and with another, in order of days.
+
+        Raises:
+            Unavailable: The store cannot be reached.
+            CorruptState: A sheet cannot be read.
+        """
+        async for key, sheet in self._scan(f"{PREFIX}{since}"):
+            day, _, whose = key.removeprefix(PREFIX).partition("/")
+            if day > until:
+                return
+            if tenant is None or whose == tenant:
+                for name, row in sheet.rows.items():
+                    agent, model, place = name.split("\n")
+                    yield Booked(day=day, tenant=whose, agent=agent, model=model, in_run=place == "run", row=row)
+
+    async def _scan(self, after: str) -> AsyncGenerator[tuple[str, Sheet]]:
+        if self._values is None:
+            for key in sorted(self._sheets):
+                if key >= after:
+                    yield key, self._sheets[key]
+            return
+        while True:
+            entries = await self._values.scan(PREFIX, after=after, limit=PAGE)
+            for entry in entries:
+                try:
+                    yield entry.key, msgspec.msgpack.decode(entry.value, type=Sheet)
+                except msgspec.DecodeError as error:
+                    raise CorruptState(f"The costs under {entry.key!r} cannot be read: {error}") from error
+            if len(entries) < PAGE:
+                return
+            after = entries[-1].key
+
+
+def add_row(sheet: Sheet, spending: Spending) -> None:
+    """Add a call to a day."""
+    name = build_name(spending)
+    row = sheet.rows.get(name)
+    if row is None:
+        if len(sheet.rows) >= MAX_ROWS:
+            name = f"\n\n{'run' if spending.caller.run else ''}"
+        row = sheet.rows.setdefault(name, Row())
+    row.add(build_row(spending))
+
+
+def build_booking(spending: Spending) -> Act[Sheet, None]:
+    """Build the change that books a call."""
+
+    def act(sheet: Sheet, now: float) -> tuple[bool, None]:
+        add_row(sheet, spending)
+        return True, None
+
+    return act

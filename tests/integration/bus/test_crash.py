@@ -1,0 +1,96 @@
+"""Is the work of a process that is killed done by another one, and work that kills put aside?"""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.integration.bus.rules import DEAD, TASK, TASKS
+
+from quorate.bus.backends.nats import open_nats_bus
+from quorate.testing.nats_server import NatsServer
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def start(server: NatsServer, journal: Path, mode: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.integration.bus.worker", server.url, str(journal), mode]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    return process
+
+
+def read(journal: Path) -> Counter[str]:
+    return Counter(journal.read_text().splitlines() if journal.exists() else ())
+
+
+def wait_for(journal: Path, line: str, *, times: int = 1) -> None:
+    end = time.monotonic() + 20
+    while read(journal)[line] < times:
+        assert time.monotonic() < end, (line, read(journal))
+        time.sleep(0.01)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def test_work_of_a_killed_process_is_done_by_another_one(server: NatsServer, tmp_path: Path) -> None:
+    """Killed with -9 in the middle of a piece: after its silence the piece is given to another process, and ends
+    once."""
+    journal = tmp_path / "journal"
+
+    async def enqueue() -> None:
+        async with open_nats_bus(server.url, tenant="acme", streams=[TASKS]) as bus:
+            await bus.enqueue(TASK, b"job")
+
+    asyncio.run(enqueue())
+    first = start(server, journal, "hang")
+    wait_for(journal, "began job")
+    kill(first)
+    began = time.monotonic()
+    second = start(server, journal, "work")
+    wait_for(journal, "ended job")
+    assert time.monotonic() - began < TASKS.ack_wait_s + 5
+    time.sleep(TASKS.ack_wait_s * 2)
+    kill(second)
+    assert read(journal) == {"began job": 2, "ended job": 1}
+
+
+def test_work_that_kills_is_put_aside_and_the_rest_is_done(server: NatsServer, tmp_path: Path) -> None:
+    """Three processes die of it; the letter says how often it was tried, and everything else is done once."""
+    journal = tmp_path / "journal"
+
+    async def enqueue() -> None:
+        async with open_nats_bus(server.url, tenant="acme", streams=[TASKS]) as bus:
+            await bus.enqueue(TASK, b"poison")
+            for number in range(10):
+                await bus.enqueue(TASK, f"job-{number}".encode())
+
+    async def read_letter() -> tuple[bytes, str]:
+        async with (
+            open_nats_bus(server.url, tenant="acme", streams=[TASKS]) as bus,
+            bus.subscribe(DEAD, after=0) as letters,
+            asyncio.timeout(20),
+        ):
+            letter = await anext(aiter(letters))
+            return letter.data, letter.headers["Quorate-Attempts"]
+
+    asyncio.run(enqueue())
+    for number in range(3):
+        worker = start(server, journal, "die")
+        wait_for(journal, "began poison", times=number + 1)
+        worker.communicate(timeout=20)
+        assert worker.returncode == -9
+    last = start(server, journal, "die")
+    assert asyncio.run(read_letter()) == (b"poison", "3")
+    for number in range(10):
+        wait_for(journal, f"ended job-{number}")
+    kill(last)
+    counted = read(journal)
+    assert counted["began poison"] == 3
+    assert all(counted[f"ended job-{number}"] == 1 for number in range(10))
