@@ -17,7 +17,7 @@ from quorate.agent.call import Keyed, record_late, settle_calls, start_calls
 from quorate.agent.fingerprint import digest_questions
 from quorate.agent.run import Run
 from quorate.errors import BlockedByPolicy, Incomplete, InvalidInput, QuorateError, TooLarge
-from quorate.events import AnyEvent, ModelFailed, ModelReplied, ModelRequested
+from quorate.events import AnyEvent, GuardBlocked, ModelFailed, ModelReplied, ModelRequested
 from quorate.messages import BUDGET_NOTE, Delta, Reply, ReplyDone, ToolCall, build_keys
 from quorate.specs import FINAL_TOOL
 
@@ -116,6 +116,9 @@ async def record_failure(run: Run, key: str, error: QuorateError) -> None:
     if error is run.scope.cause:
         return
     run.journal.write(ModelFailed, key, code=error.code, message=error.message)
+    if isinstance(error, BlockedByPolicy) and "guard" in error.context:
+        facts = error.context
+        run.journal.write(GuardBlocked, key, guard=str(facts["guard"]), reason=str(facts.get("reason", "")))
     await run.journal.commit(run.path)
 
 

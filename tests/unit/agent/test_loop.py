@@ -26,7 +26,17 @@ from quorate import (
 )
 from quorate.agent.attempt import attempt
 from quorate.errors import BlockedByPolicy, BudgetExceeded, Conflict, CorruptState, Unavailable
-from quorate.events import AnyEvent, Event, ModelReplied, RunCompleted, ToolFailed, ToolFinished, ToolStarted, get_kind
+from quorate.events import (
+    AnyEvent,
+    Event,
+    GuardBlocked,
+    ModelReplied,
+    RunCompleted,
+    ToolFailed,
+    ToolFinished,
+    ToolStarted,
+    get_kind,
+)
 from quorate.messages import Image, Message, ReplyDone, StreamItem, Text, ToolCall, Usage
 from quorate.models.scripted import After, call
 from quorate.specs import ModelProfile, Request
@@ -142,6 +152,16 @@ async def test_a_budget_that_is_used_up_is_a_limit_and_no_failure() -> None:
     result = await Agent("looker", model=ScriptedModel(script), tools=Effects().tools()).run("x")
     assert (result.status, result.text) == ("incomplete", "first")
     assert result.events[-1].limit == "budget"  # type: ignore[union-attr]
+
+
+async def test_what_a_guard_blocked_is_in_the_log() -> None:
+    """Which guard and why; the text is not."""
+    blocked = BlockedByPolicy("The guard `pii` stopped it.", guard="pii", reason="email")
+    log = MemoryLog()
+    with pytest.raises(BlockedByPolicy):
+        await Agent("a", model=ScriptedModel([blocked])).run("x", log=log, options=RunOptions(run_id="run-1"))
+    found = [event for event in await log.read("run-1") if isinstance(event, GuardBlocked)]
+    assert [(event.guard, event.reason) for event in found] == [("pii", "email")]
 
 
 async def test_a_reply_that_the_budget_cut_short_says_so() -> None:
