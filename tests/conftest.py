@@ -3,11 +3,14 @@
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster
+from coverage import Coverage
 from hypothesis import HealthCheck, settings
 from tests.databases import database
 from tests.postgres import postgres_dsn, postgres_server, postgres_spares
@@ -26,6 +29,8 @@ settings.register_profile("soak", parent=settings.get_profile("quorate"), max_ex
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quorate"))
 
 UNIT = Path(__file__).parent / "unit"
+CHILDREN = Path(__file__).parent / "children.coveragerc"
+COUNT_CHILDREN = "COVERAGE_PROCESS_START"
 NEED_EXTRAS = (
     "acceptance",
     "contract/test_bus",
@@ -35,6 +40,7 @@ NEED_EXTRAS = (
     "contract/test_postgres",
     "docs",
     "integration/host/test_measurements.py",
+    "integration/bus",
     "integration/fleet",
     "integration/models",
     "integration/net",
@@ -48,6 +54,7 @@ NEED_EXTRAS = (
     "integration/state/test_s3",
     "integration/test_playbook_agents.py",
     "unit/agent/test_output.py",
+    "unit/bus/test_nats_parse.py",
     "unit/catalog",
     "unit/cli",
     "unit/language/test_conditions.py",
@@ -56,10 +63,42 @@ NEED_EXTRAS = (
     "unit/models/guards",
     "unit/models/playbook",
     "unit/models/tokens",
+    "unit/runtime",
     "unit/tools/core/test_define.py",
     "unit/tools/infra/test_certificates.py",
 )
 """What is left out of a run with `WITHOUT_EXTRAS=1`, which shows that the rest needs the required packages alone."""
+UNMEASURED = (
+    "acceptance/test_resume_kill.py",
+    "contract/test_models.py::TestImitations::",
+    "contract/test_models.py::TestModelFaults::test_a_stream_cut",
+    "contract/test_models.py::TestModelFaults::test_a_whole_answer_cut",
+    "docs/test_pages.py",
+    "docs/test_reference.py",
+    "house",
+    "integration/fleet/test_boundaries.py",
+    "integration/fleet/test_fleet.py::test_ten_rounds_of_kills",
+    "integration/state/test_postgres_crash.py",
+    "integration/state/test_sqlite_crash.py",
+    "unit/bus/test_local.py::test_whoever_publishes_gives_way",
+    "unit/codec/test_formats.py::test_ten_thousand",
+    "unit/models/fuzz",
+    "unit/models/gateway/test_attempts.py::test_a_total_failure",
+    "unit/models/guards/test_leaks.py::test_many_small_pieces",
+    "unit/models/guards/test_long_texts.py",
+    "unit/models/guards/test_patterns.py::test_a_text_of_100_kb",
+    "unit/models/limits/test_many_windows.py",
+    "unit/models/sse/test_long_events.py",
+    "unit/state/artifacts/test_races.py",
+    "unit/state/backup/test_backup.py::test_a_restore_that_was_stopped",
+    "unit/state/backup/test_backup.py::test_every_changed_byte",
+    "unit/state/scopes/test_plain.py::test_size_is_bounded",
+    "unit/tools/code/test_review.py::test_the_event_loop_goes_on",
+    "unit/tools/files/test_regex.py::test_memory_of_a_search",
+    "unit/tools/logs/test_report.py::test_a_large_log",
+)
+"""Whose lines are not counted, nor those of properties: they go the same way a thousand times or measure time, and
+counting takes as long as the work itself. What they reach and no other test does counts as not reached."""
 PRIVATE_SETTINGS = ("QUORATE_", "OPENAI_", "ANTHROPIC_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
 
 
@@ -69,6 +108,33 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
         return None
     place = collection_path.relative_to(UNIT.parent).as_posix()
     return True if place.startswith(NEED_EXTRAS) else None
+
+
+def pytest_sessionstart() -> None:
+    """Have the programs that tests start keep what they compile, and be counted where this run counts lines."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    measured = Coverage.current()
+    if measured is not None:
+        os.environ.setdefault("COVERAGE_FILE", os.path.abspath(str(measured.get_option("run:data_file"))))
+        os.environ.setdefault(COUNT_CHILDREN, str(CHILDREN))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Do not count lines where a test repeats itself, nor in the programs it starts."""
+    if not (item.nodeid.removeprefix("tests/").startswith(UNMEASURED) or item.get_closest_marker("hypothesis")):
+        return (yield)
+    here, in_threads = sys.gettrace(), threading.gettrace()
+    in_children = os.environ.pop(COUNT_CHILDREN, None)
+    sys.settrace(None)
+    threading.settrace(None)  # pyright: ignore[reportArgumentType]
+    try:
+        return (yield)
+    finally:
+        sys.settrace(here)
+        threading.settrace(in_threads)  # pyright: ignore[reportArgumentType]
+        if in_children is not None:
+            os.environ[COUNT_CHILDREN] = in_children
 
 
 def is_local(address: object) -> bool:
@@ -119,15 +185,20 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / folder))
 
 
+@pytest.fixture(scope="session")
+def blocking_detector() -> BlockBuster:
+    """What finds blocking calls; made once, since making it takes as long as a small test."""
+    return BlockBuster(scanned_modules="quorate")
+
+
 @pytest.fixture(autouse=True)
-def no_blocking(request: pytest.FixtureRequest) -> Iterator[None]:
+def no_blocking(request: pytest.FixtureRequest, blocking_detector: BlockBuster) -> Iterator[None]:
     """In unit tests, a blocking call of ours on the event loop fails; `@pytest.mark.blocking` lets one be."""
     if not request.path.is_relative_to(UNIT) or request.node.get_closest_marker("blocking"):
         yield
         return
-    detector = BlockBuster(scanned_modules="quorate")
-    detector.activate()
+    blocking_detector.activate()
     try:
         yield
     finally:
-        detector.deactivate()
+        blocking_detector.deactivate()

@@ -268,6 +268,7 @@ async def open_runtime(
     *,
     models: Mapping[str, Model] | None = None,
     agents: Sequence[AnyAgent] = (),
+    guards: Mapping[str, GuardFunction] | None = None,
     clock: Clock = SYSTEM_CLOCK,
     store: Store | None = None,
 ) -> AsyncGenerator[Runtime]:
@@ -280,6 +281,7 @@ async def open_runtime(
         models: Models by name, beside those that settings and providers give; for tests and for your own.
         agents: Agents of your own beside those of the catalog, so that their runs are found, resumed and taken over
             by name.
+        guards: Guards of your own, by the names that the gateway file calls them.
         clock: Where time comes from.
         store: A store that is open already, instead of the one that the settings name.
 
@@ -294,8 +296,15 @@ async def open_runtime(
             if store is None:
                 store = await stack.enter_async_context(open_store(chosen, clock=clock))
             store = await open_blobs(chosen, store, stack)
+            courier = None
+            if chosen.bus.url:
+                from quorate.runtime.fleet import open_told
+
+                store, courier = await stack.enter_async_context(open_told(chosen, store))
             stack.push_async_callback(parts.aclose)
-            parts.gateway = await stack.enter_async_context(open_gateway(chosen, plan=plan, store=store, clock=clock))
+            parts.gateway = await stack.enter_async_context(
+                open_gateway(chosen, plan=plan, store=store, guards=guards, clock=clock)
+            )
             runtime: Runtime | None = None
 
             async def end_lease() -> None:
@@ -314,12 +323,17 @@ async def open_runtime(
                 clock=clock,
                 group=group,
                 gateway=parts.gateway,
+                courier=courier,
             )
             stack.callback(runtime.release)
             yield runtime
     except BaseExceptionGroup as several:
-        # A task group wraps what the block itself raised; whoever wrote the block wants it as it was.
-        first, *others = several.exceptions
-        if others:
-            raise
-        raise first from None
+        # Each task group wraps what the block itself raised; whoever wrote the block wants it as it was.
+        raise _unwrap(several) from None
+
+
+def _unwrap(error: BaseException) -> BaseException:
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    first, *others = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return _unwrap(first) if not others else cast("BaseExceptionGroup[BaseException]", error)

@@ -126,14 +126,15 @@ async def test_the_store_is_bounded(places: Places) -> None:
 async def test_what_others_wrote_is_no_answer(places: Places) -> None:
     """Changed, moved to another key, or of another secret: it is as if it were not there."""
     store = SharedCache(places, secret=SECRET, max_entries=1, timeout_s=5.0)
-    sealed = seal(KEY, build_stored(), secret=SECRET)
+    sealed = seal(KEY, build_stored(), secret=SECRET) or b""
     place = "cache/00000000"
     for data in (
         sealed[:-1] + b"x",
         sealed[:40],
         b"",
-        b"\x02" + sealed[1:],
-        seal(KEY, build_stored(), secret=bytes(32)),
+        b"\x01" + sealed[1:],
+        seal(KEY, build_stored(), secret=bytes(32)) or b"",
+        seal(KEY, build_stored(), secret=SECRET, until=1.0) or b"",
     ):
         await places.write(place, data, ttl_s=60)
         assert await store.find(KEY) is None
@@ -147,7 +148,7 @@ async def test_what_others_wrote_is_no_answer(places: Places) -> None:
 
 def test_a_sealed_answer_of_another_version_is_none() -> None:
     """Bytes that verify and are no answer of ours, such as a later version's."""
-    assert unseal(seal(KEY, build_stored(), secret=SECRET), secret=SECRET) == build_stored()
+    assert unseal(seal(KEY, build_stored(), secret=SECRET) or b"", secret=SECRET) == build_stored()
 
 
 @pytest.mark.parametrize("secret", [b"short", b"a" * 64])

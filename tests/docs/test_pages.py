@@ -67,8 +67,9 @@ def test_the_commands_of_the_pages_exist() -> None:
     from quorate.cli.app import build_app
 
     faults: list[str] = []
+    line = get_command(build_app())
     for page, words in find_commands():
-        command, rest = get_command(build_app()), words[1:]
+        command, rest = line, words[1:]
         while rest and rest[0] in getattr(command, "commands", {}):
             command, rest = command.commands[rest[0]], rest[1:]  # type: ignore[attr-defined]
         if getattr(command, "commands", None) and not (rest and rest[0].startswith("-")):

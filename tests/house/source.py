@@ -44,7 +44,12 @@ class Source:
         """Whether this is an `__init__.py`."""
         return self.path.name == "__init__.py"
 
-    @property
+    @functools.cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the tree, walked once for all the rules."""
+        return tuple(ast.walk(self.tree))
+
+    @functools.cached_property
     def comments(self) -> dict[int, str]:
         """Every comment by its line."""
         tokens = tokenize.generate_tokens(io.StringIO(self.text).readline)
@@ -66,7 +71,8 @@ def all_lines() -> int:
     return sum(source.lines for source in sources())
 
 
-def functions(source: Source) -> Iterator[tuple[str, Function]]:
+@functools.cache
+def functions(source: Source) -> tuple[tuple[str, Function], ...]:
     """Every function and method with its dotted name, nested ones included."""
 
     def walk(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
@@ -79,12 +85,12 @@ def functions(source: Source) -> Iterator[tuple[str, Function]]:
             else:
                 yield from walk(child, prefix)
 
-    yield from walk(source.tree, "")
+    return tuple(walk(source.tree, ""))
 
 
 def classes(source: Source) -> Iterator[ast.ClassDef]:
     """Every class of a file, nested ones included."""
-    return (node for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef))
+    return (node for node in source.nodes if isinstance(node, ast.ClassDef))
 
 
 def dotted(node: ast.AST) -> str:
@@ -103,7 +109,7 @@ def imports(source: Source) -> Iterator[tuple[int, str]]:
     Imports inside functions and under `TYPE_CHECKING` count, and so do literal arguments of `import_module`.
     """
     package = source.module if source.is_package else source.module.rpartition(".")[0]
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -56,7 +56,7 @@ NETWORK = {
 
 
 def nodes(source: Source, *kinds: type[ast.AST]) -> Iterator[ast.AST]:
-    return (node for node in ast.walk(source.tree) if isinstance(node, kinds))
+    return (node for node in source.nodes if isinstance(node, kinds))
 
 
 def find_calls(source: Source) -> Iterator[tuple[int, str, ast.Call]]:

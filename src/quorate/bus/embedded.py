@@ -143,7 +143,11 @@ class EmbeddedNats:
         """Tell whoever outlives us which process to end then."""
         if self._keeper is None:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__], stdin=subprocess.PIPE, start_new_session=True
+                [sys.executable, "-I", "-S", keeper.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )
         said: IO[bytes] | None = self._keeper.stdin
         if said is not None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "runs": "runs",
     "worker": "worker",
     "approvals": "approvals",
+    "schedules": "schedules",
     "sessions": "sessions",
     "state": "state",
     "artifacts": "artifacts",

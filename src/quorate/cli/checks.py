@@ -19,11 +19,12 @@ from msgspec import Struct
 
 from quorate.assembly import Parts, load_gateway_plan
 from quorate.cli.words import clean_line
-from quorate.errors import InvalidFiles, QuorateError
+from quorate.errors import InvalidFiles, MissingExtra, QuorateError
 from quorate.models.plan import GatewayPlan
 from quorate.models.readiness import find_lack
 from quorate.models.routes import list_targets
 from quorate.models.target import find_target
+from quorate.runtime.fleet import find_bus, open_bus
 from quorate.settings import Settings, load_settings
 from quorate.settings.check import KEYLESS_MODELS, check_key_strength
 from quorate.state.backends.sqlite import open_sqlite_log
@@ -38,6 +39,15 @@ EXTRAS: tuple[tuple[str, tuple[str, ...], Status, str], ...] = (
     ("cel", ("cel",), "fault", "playbooks need it"),
     ("ops", ("psutil", "dns", "cryptography"), "warning", "the operations tools report more with it"),
     ("pydantic", ("pydantic",), "ok", "only for pydantic models as arguments and answers"),
+    ("bedrock", ("botocore",), "ok", "only to sign calls to Bedrock; with a Bedrock API key nothing is signed"),
+    ("vertex", ("cryptography",), "ok", "only for Vertex AI with a key file"),
+    ("redis", ("redis",), "ok", "only for limits and caches in Redis or Valkey"),
+    ("guards", ("re2",), "ok", "only for guards of the kind `patterns`"),
+    ("nats", ("nats", "nkeys"), "ok", "only for a bus over NATS between processes"),
+    ("prices", ("genai_prices",), "ok", "only for prices from a public list"),
+    ("tokens", ("rs_bpe",), "ok", "only to count tokens with OpenAI's vocabularies"),
+    ("tokenizers", ("tokenizers",), "ok", "only to count tokens with a `tokenizer.json`"),
+    ("litellm", ("litellm",), "ok", "only for `litellm:` models"),
 )
 """Each extra: its modules, how bad it is without, and why."""
 PROGRAMS: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -70,12 +80,13 @@ def run_checks(*, least_free_mb: int = LEAST_FREE_MB) -> list[Check]:
         found += [Check(name="settings", status="fault", detail=fault) for fault in error.faults]
         return found + [
             Check(name=name, status="skipped", detail="the settings have faults; mend them first")
-            for name in ("database", "disk", "gateway", "model", "agents")
+            for name in ("database", "disk", "bus", "gateway", "model", "agents")
         ] + check_programs()  # fmt: skip
     found.append(Check(name="settings", status="ok", detail=f"the environment is {settings.environment}"))
     found += [
         _guard("database", lambda: check_database(Path(settings.database))),
         _guard("disk", lambda: check_disk(Path(settings.database), least_free_mb=least_free_mb)),
+        _guard("bus", lambda: check_bus(settings)),
     ]
     gateway = check_gateway(settings)
     found += gateway
@@ -144,6 +155,26 @@ def check_disk(path: Path, *, least_free_mb: int) -> Check:
         advice = "free some space, or set `database` to another disk"
         return Check(name="disk", status="fault", detail=detail, advice=advice)
     return Check(name="disk", status="ok", detail=f"{free_mb} MB are free at {place}")
+
+
+def check_bus(settings: Settings) -> Check:
+    """Check that the bus of the settings can be reached, lets us in, and is set as it must be."""
+    if not settings.bus.url:
+        return Check(name="bus", status="ok", detail="none: workers find runs by looking into the database")
+    servers = ", ".join(find_bus(settings)[0])
+    try:
+        asyncio.run(_ask_bus(settings))
+    except MissingExtra as error:
+        return Check(name="bus", status="fault", detail=error.message)
+    except QuorateError as error:
+        detail = f"{error.message} Runs go on without it, and begin a little later."
+        return Check(name="bus", status="fault", detail=detail, advice="mend it, or take `bus.url` out of the settings")
+    return Check(name="bus", status="ok", detail=f"{servers} lets us in, is set as it must be, and has JetStream")
+
+
+async def _ask_bus(settings: Settings) -> None:
+    async with open_bus(settings) as bus:
+        await bus.check_ready()
 
 
 def check_gateway(settings: Settings) -> list[Check]:

@@ -17,6 +17,7 @@ from quorate.errors import QuorateError
 from quorate.events import RunSummary
 from quorate.runtime import RunHandle, Runtime
 from quorate.runtime.collector import calm_collector
+from quorate.runtime.schedules import Scheduler, run_beside
 from quorate.runtime.worker import Worker
 
 LEFT_AT_ONCE = 130
@@ -39,10 +40,13 @@ def work(
         int | None, typer.Option("--concurrency", "-c", min=1, max=10_000, help="How many runs at once.")
     ] = None,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="Leave when there is nothing left to do.")] = False,
+    schedules: Annotated[
+        bool, typer.Option("--schedules/--no-schedules", help="Submit what schedules say is due, too.")
+    ] = True,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Work on queued runs, and take over those whose worker died, until stopped.
+    """Work on queued runs, take over those whose worker died, and submit what is due, until stopped.
 
     SIGTERM and Ctrl-C hand the runs under way to other workers; a second one leaves at once.
     """
@@ -56,7 +60,12 @@ def work(
             tell(f"{run_id}  {run.agent}  {WORDS.get(what, what)}{f': {clean_line(reason)}' if reason else ''}")
 
     async def serve(runtime: Runtime) -> None:
-        worker = Worker(runtime, concurrency=concurrency, tell=say_what)
+        courier = runtime.courier
+        if courier is None:
+            worker = Worker(runtime, concurrency=concurrency, tell=say_what)
+        else:
+            told = courier.watching(say_what)
+            worker = Worker(runtime, concurrency=concurrency, tell=told, sleep=courier.wait)
         loop, seen = asyncio.get_running_loop(), list[int]()
 
         def on_signal(number: int) -> None:
@@ -70,6 +79,9 @@ def work(
         if not quiet and not json:
             tell(f"Working on runs of {runtime.store.name}, {worker.concurrency} at once. Ctrl-C hands them over.")
         with calm_collector():
-            await worker.run(until_idle=until_idle)
+            if until_idle or not schedules:
+                await worker.run(until_idle=until_idle)
+            else:
+                await run_beside(Scheduler(runtime), worker.run())
 
     run_with_runtime(serve)

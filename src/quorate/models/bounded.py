@@ -12,7 +12,7 @@ from typing import Annotated, cast
 from msgspec import Meta, Struct
 
 from quorate.errors import QuorateError, RateLimited, Unavailable
-from quorate.messages import Reply, StreamItem
+from quorate.messages import Reply, ReplyDone, StreamItem
 from quorate.models.breaking import is_fault
 from quorate.models.health import Health
 from quorate.models.layer import Layer
@@ -102,13 +102,14 @@ class Bounded(Layer):
                     if first:
                         first = False
                         self.health.note_first(self._monotonic() - began)
+                    if type(item) is ReplyDone:  # whoever reads may leave once it has this
+                        self.health.note_good()
                     yield item
         except QuorateError as error:
             self._note_error(error)
             raise
         finally:
             self._leave(began)
-        self.health.note_good()
 
     def _note_error(self, error: QuorateError) -> None:
         if is_fault(error) or isinstance(error, RateLimited):

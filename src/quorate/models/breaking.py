@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeVar, cast
 
 from msgspec import Meta, Struct
 
 from quorate.errors import DeadlineExceeded, Incomplete, QuorateError, Unavailable, UpstreamError
-from quorate.messages import Reply, StreamItem
+from quorate.messages import Reply, ReplyDone, StreamItem
 from quorate.models.layer import Layer
 from quorate.ports import Model
 from quorate.specs import Request
 
+T = TypeVar("T")
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 State = Literal["closed", "open", "half_open"]
@@ -176,6 +177,27 @@ class Breaker:
         if ticket < 0 and ticket == self._probe:
             self._probe = 0
 
+    def note_error(self, ticket: int, error: QuorateError) -> None:
+        """Count an error where it is the provider's fault."""
+        if is_fault(error):
+            self.note_bad(ticket)
+        else:
+            self.note_nothing(ticket)
+
+    async def watch(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something that is one call, unless the breaker is open; raises what `enter` and the work raise."""
+        ticket = self.enter()
+        try:
+            done = await work()
+        except QuorateError as error:
+            self.note_error(ticket, error)
+            raise
+        except BaseException:
+            self.note_nothing(ticket)
+            raise
+        self.note_good(ticket)
+        return done
+
     def hold_open(self) -> None:
         """Refuse all calls until `close`."""
         self._held = True
@@ -239,21 +261,7 @@ class Breaking(Layer):
         Raises:
             Unavailable: The breaker is open; `retry_after_s` says for how long.
         """
-        breaker = self.breaker
-        ticket = breaker.enter()
-        try:
-            reply = await self.inner.complete(request)
-        except QuorateError as error:
-            if is_fault(error):
-                breaker.note_bad(ticket)
-            else:
-                breaker.note_nothing(ticket)
-            raise
-        except BaseException:
-            breaker.note_nothing(ticket)
-            raise
-        breaker.note_good(ticket)
-        return reply
+        return await self.breaker.watch(lambda: self.inner.complete(request))
 
     async def stream(self, request: Request) -> AsyncGenerator[StreamItem]:
         """Answer piece by piece; raises what `complete` raises."""
@@ -261,6 +269,7 @@ class Breaking(Layer):
         ticket = breaker.enter()
         # A probe is good once it answers: nobody waits for the end of a long stream.
         is_probe = ticket < 0
+        is_done = False
         items = cast("AsyncGenerator[StreamItem]", self.inner.stream(request))  # all of ours are generators
         try:
             async with aclosing(items):
@@ -268,17 +277,16 @@ class Breaking(Layer):
                     if is_probe:
                         is_probe = False
                         ticket = breaker.note_good(ticket)
+                    if type(item) is ReplyDone:  # whoever reads may leave once it has this
+                        is_done = True
+                        breaker.note_good(ticket)
                     yield item
         except QuorateError as error:
-            if is_fault(error):
-                breaker.note_bad(ticket)
-            else:
+            breaker.note_error(ticket, error)
+            raise
+        finally:
+            if not is_done:
                 breaker.note_nothing(ticket)
-            raise
-        except BaseException:
-            breaker.note_nothing(ticket)
-            raise
-        breaker.note_good(ticket)
 
 
 def is_fault(error: QuorateError) -> bool:

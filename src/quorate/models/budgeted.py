@@ -16,7 +16,7 @@ from quorate.models.budgets.budgets import Budgets, Reservation
 from quorate.models.budgets.rules import BudgetRule, Cap
 from quorate.models.cost import NANO, Price, bound_rates
 from quorate.models.layer import Layer
-from quorate.models.ledger import Spending, to_nano
+from quorate.models.ledger import Spending, bound_tokens, to_nano
 from quorate.models.spending import CHARACTERS_PER_TOKEN, count_item, is_unknown
 from quorate.models.tokens import estimate_request
 from quorate.ports import Model
@@ -26,6 +26,11 @@ __all__ = ["BudgetRule", "Budgeted"]
 
 LEAST_OUTPUT = 256
 """A reply that must be shorter is not worth paying for its input."""
+MOST_USUAL = 2048
+"""However much a model says of late: what one caller makes it write must not keep others from asking."""
+MOST_EXCESS = 2048
+"""Tokens that are added to our count of input at most, or as many again where that is more: what one caller sends, such
+as a document of many pages, says little about what others send."""
 MOST_OUTPUT = 32_768
 """Where neither the request nor the model's facts say how long a reply may be."""
 SAFE_OUTPUT = 4096
@@ -116,14 +121,15 @@ class Budgeted(Layer):
             await self._book_cut(request, held, given, True)
 
     async def _reserve(self, request: Request, caps: tuple[Cap, ...]) -> Reservation:
-        read, settings = self._count(request, self._name) + int(self._excess), request.settings
+        read, settings = self._count(request, self._name), request.settings
+        read += int(min(self._excess, max(MOST_EXCESS, read)))
         in_rate = out_rate = 0.0
         for cap in caps:
             if cap.usd is not None:
                 in_rate, out_rate = self._find_rates(cap, read)
                 break
         most = self._find_most(request)
-        least = most if settings.max_tokens else min(most, max(LEAST_OUTPUT, ceil(self._usual)))
+        least = most if settings.max_tokens else min(most, max(LEAST_OUTPUT, ceil(min(self._usual, MOST_USUAL))))
         ask = Ask(read, ceil(read * in_rate * NANO), most, least, out_rate * NANO)
         return await self._budgets.reserve(request.caller, caps, ask)
 
@@ -161,9 +167,10 @@ class Budgeted(Layer):
 
     def _learn(self, held: Reservation, usage: Usage) -> None:
         """Set aside next time what calls to this model really use, where the guess is below it."""
-        over = usage.input_tokens - held.read + int(self._excess)
-        self._excess += (max(0, over) - self._excess) / (8 if self._usual else 1)
-        self._usual += (usage.output_tokens - self._usual) / (8 if self._usual else 1)
+        read = max(0, held.read - int(self._excess))
+        over = min(max(0, usage.input_tokens - read), max(MOST_EXCESS, read))
+        self._excess += (over - self._excess) / (8 if self._usual else 1)
+        self._usual += (bound_tokens(usage.output_tokens) - self._usual) / (8 if self._usual else 1)
 
     async def _book_cut(self, request: Request, held: Reservation | None, given: int, is_used: bool) -> None:
         """Book a call that gave no reply: nothing where it was refused, else what it is thought to have used."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import cast
@@ -28,7 +27,7 @@ from quorate.models.cache.rule import (
     CacheRule,
     CacheStore,
     Invalidation,
-    Stored,
+    Recent,
     build_model_test,
     build_stored,
     is_asked_to_repeat,
@@ -42,8 +41,6 @@ PIECE = 256
 """Characters of a replayed answer in one delta."""
 PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
-REMEMBERED = 64
-"""Invalidations that a question under way is checked against."""
 
 
 class CacheCounts(Struct, kw_only=True):
@@ -103,8 +100,7 @@ class Cached(Layer):
             raise InvalidInput(f"The cache's rule is for a {rule.scope!r}, and its keys are for a {self._key.scope!r}.")
         self._monotonic = monotonic
         self._applies = build_model_test(rule.models).fullmatch(inner.profile.name) is not None
-        self._forgotten = 0
-        self._recent: deque[Invalidation] = deque(maxlen=REMEMBERED)
+        self._recent = Recent()
         self._pause_s = PAUSE_S
         self._paused_until = 0.0
 
@@ -116,7 +112,7 @@ class Cached(Layer):
         reply = await self._find(key)
         if reply is not None:
             return reply
-        before = self._forgotten
+        before = self._recent.count
         reply = await self.inner.complete(request)
         await self._keep(key, request, reply, before)
         return reply
@@ -129,7 +125,7 @@ class Cached(Layer):
             for item in replay(reply):
                 yield item
             return
-        before = self._forgotten
+        before = self._recent.count
         # Every stream of the house is an async generator; the port says less, so that others may differ.
         async with aclosing(cast("AsyncGenerator[StreamItem]", self.inner.stream(request))) as items:
             async for item in items:
@@ -152,8 +148,7 @@ class Cached(Layer):
 
     def note_invalidation(self, which: Invalidation) -> None:
         """Keep no answer that is under way now and that `which` meets: for whoever empties a shared store at once."""
-        self._forgotten += 1
-        self._recent.append(which)
+        self._recent.note(which)
 
     def _choose_key(self, request: Request) -> bytes | None:
         """The key under which the answer may be kept, or `None` where it may not."""
@@ -182,19 +177,19 @@ class Cached(Layer):
         return found.reply
 
     async def _keep(self, key: bytes, request: Request, reply: Reply, before: int) -> None:
-        if not is_whole(reply) or reply.cached:  # what a cache below gave is kept there
+        if not is_whole(reply, request) or reply.cached:  # what a cache below gave is kept there
             self.counts.refused += 1
             return
         if self._paused_until and self._monotonic() < self._paused_until:
             return
         stored = build_stored(request, reply, model=self.inner.profile.name, tags=self.rule.tags)
-        if self._was_forgotten(stored, before):
+        if self._recent.meets(stored, before):
             self.counts.refused += 1
             return
-        before = self._forgotten
+        before = self._recent.count
         try:
             kept = await self._store.keep(key, stored, ttl_s=self.rule.ttl_s)
-            if kept and self._was_forgotten(stored, before):  # while it was written
+            if kept and self._recent.meets(stored, before):  # while it was written
                 await self._store.forget(Invalidation(tenant=stored.tenant, agent=stored.agent))
         except QuorateError:  # a plain cache fails open
             self._pause()
@@ -204,13 +199,6 @@ class Cached(Layer):
             self.counts.kept += 1
         else:
             self.counts.refused += 1
-
-    def _was_forgotten(self, stored: Stored, before: int) -> bool:
-        """Whether an answer was to be forgotten since so many invalidations had come."""
-        since = self._forgotten - before
-        if since > len(self._recent):  # too many to have been remembered
-            return True
-        return since > 0 and any(which.meets(stored) for which in list(self._recent)[-since:])
 
     def _pause(self) -> None:
         self.counts.failures += 1

@@ -58,13 +58,15 @@ class StoreTime:
 class _Job(Generic[State]):
     """One wanted change."""
 
-    __slots__ = ("act", "done", "error", "result")
+    __slots__ = ("act", "done", "error", "lost", "result")
 
     def __init__(self, act: Act[State, object]) -> None:
         self.act = act
         self.done = False
         self.result: object = None
         self.error: Exception | None = None
+        self.lost: Callable[[], None] | None = None
+        """Hears that it failed, when whoever wanted it is gone."""
 
 
 class Cell(Generic[State]):
@@ -97,7 +99,11 @@ class Cell(Generic[State]):
         return not self._jobs and not self._lock.locked()
 
     async def change(
-        self, act: Act[State, Result], *, undo: Callable[[Result], Act[State, None]] | None = None
+        self,
+        act: Act[State, Result],
+        *,
+        undo: Callable[[Result], Act[State, None]] | None = None,
+        lost: Callable[[], None] | None = None,
     ) -> Result:
         """Change the value and return what came of it, once that is durable.
 
@@ -105,6 +111,7 @@ class Cell(Generic[State]):
             act: What to do; it may be called several times, each time with the value as it is then. What it raises is
                 raised, and must leave the state as it was.
             undo: What takes it back when whoever waits is cancelled. Without it the change is made all the same.
+            lost: Called when that fails, as nobody is there any more to be told.
 
         Raises:
             Unavailable: The store cannot be reached, or others were quicker too often.
@@ -122,6 +129,11 @@ class Cell(Generic[State]):
                 raise
             # The write goes on without us: its end is waited for, so that it can be undone.
             await asyncio.wait((left,), timeout=LEAVE_S)
+            if undo is None and lost is not None:
+                if not job.done:
+                    job.lost = lost
+                elif job.error is not None:
+                    lost()
             if undo is not None and job.done and job.error is None:
                 with suppress(QuorateError):  # whoever is cancelled has no use for it
                     await self.change(undo(cast("Result", job.result)))  # of this very act
@@ -157,6 +169,8 @@ class Cell(Generic[State]):
             for job in batch:
                 job.error = error or job.error
                 job.done = True
+                if job.error is not None and job.lost is not None:
+                    job.lost()
             if error is not None:
                 self._state = None
 

@@ -77,17 +77,14 @@ class Draw(Struct, frozen=True, kw_only=True):
     count: int
     """The number of the choice."""
     random: Callable[[], float]
-
-
-def by_order(fit: list[Candidate], draw: Draw) -> list[Candidate]:
-    """As they are listed."""
-    return fit
+    estimate: Callable[[Request], int]
+    """Estimates the tokens of a request."""
 
 
 def by_price(fit: list[Candidate], draw: Draw) -> list[Candidate]:
     """By what this very request would cost; a model without a price comes last."""
     request = draw.request
-    usage = Usage(input_tokens=estimate_request(request), output_tokens=request.settings.max_tokens or OUTPUT_GUESS)
+    usage = Usage(input_tokens=draw.estimate(request), output_tokens=request.settings.max_tokens or OUTPUT_GUESS)
 
     def cost(one: Candidate) -> float:
         found = cost_usd(usage, one.price)
@@ -132,7 +129,6 @@ def explore(fit: list[Candidate], draw: Draw) -> list[Candidate]:
 
 
 SORTS: dict[Choose, Callable[[list[Candidate], Draw], list[Candidate]]] = {
-    "order": by_order,
     "price": by_price,
     "latency": by_latency,
     "quality": by_quality,
@@ -151,17 +147,19 @@ class Chooser:
         *,
         canary: Candidate | None = None,
         random: Callable[[], float] = random_.random,
+        estimate: Callable[[Request], int] = estimate_request,
     ) -> None:
         self.rule = rule
         self.candidates = tuple(one for one in candidates if not list_lacks(one.profile, rule))
         self.canary = canary
         self._random = random
+        self._estimate = estimate
         self._count = 0
         self._differ: frozenset[Need] = frozenset(
             need for need in NEEDS if len({can(one.profile, need) for one in candidates}) > 1
         )
         self._is_bounded = any(one.profile.context_tokens is not None for one in candidates)
-        self._sort = SORTS[rule.choose]
+        self._sort = SORTS.get(rule.choose)
         if not self.candidates:
             raise InvalidInput(f"No model of route {rule.name!r} has all that the route needs: {name_needs(rule)}.")
 
@@ -183,18 +181,20 @@ class Chooser:
             if key:
                 fit.sort(key=lambda one: _rank(key, one), reverse=True)
                 reason = f"kept for the {rule.sticky}"
-            else:
-                fit = self._sort(fit, Draw(request=request, count=self._count, random=self._random))
-            if not all(one.health.is_well for one in fit):
-                first = fit[0]
-                fit.sort(key=lambda one: not one.health.is_well)
-                if fit[0] is not first:
-                    reason = f"{first.name} fails lately"
+            elif self._sort is not None:  # else as they are listed
+                fit = self._sort(fit, self._draw_for(request))
+            for one in fit:
+                if not one.health.is_well:
+                    first = fit[0]
+                    fit.sort(key=lambda one: not one.health.is_well)
+                    if fit[0] is not first:
+                        reason = f"{first.name} fails lately"
+                    break
         elif len(self.candidates) > 1:
             reason = "the only one that can"
         canary = self.canary
         percent = 0.0 if rule.canary is None else rule.canary.percent
-        if canary is not None and canary.health.is_well and self._draw(request) < percent:
+        if canary is not None and canary.health.is_well and self._draw_lot(request) < percent:
             # A canary that is one of the others too is not asked twice.
             return [canary, *(one for one in fit if one is not canary)], f"canary, {percent:g} %"
         fit[0].used = self._count
@@ -210,7 +210,7 @@ class Chooser:
                     raise self._refuse(needs)
                 fit = able
         if self._is_bounded:
-            size = estimate_request(request) + (request.settings.max_tokens or 0)
+            size = self._estimate(request) + (request.settings.max_tokens or 0)
             able = [one for one in fit if one.profile.context_tokens is None or size <= one.profile.context_tokens]
             if not able:
                 raise TooLarge(
@@ -227,7 +227,10 @@ class Chooser:
         )
         return InvalidInput(f"No model of route {self.rule.name!r} can take this request: {lacks}.")
 
-    def _draw(self, request: Request) -> float:
+    def _draw_for(self, request: Request) -> Draw:
+        return Draw(request=request, count=self._count, random=self._random, estimate=self._estimate)
+
+    def _draw_lot(self, request: Request) -> float:
         """Draw a number below 100: for one session, or run, always the same."""
         caller = request.caller
         key = caller.session or caller.run

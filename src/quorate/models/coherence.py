@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 from msgspec import structs
@@ -152,6 +152,22 @@ class Coherence:
                 self._rows.add(("proxies", name), error.message)
         return {name: str(url) for name, url in table.items()}
 
+    def check_rest(self, raw: object, found: Sequence[Place], place: Place) -> None:
+        """Check the names in tables that have faults of their own, so that all are told at once."""
+        for number, table in enumerate(cast("Sequence[object]", raw) if isinstance(raw, list) else ()):
+            where = (*place, number)
+            if where in found or not isinstance(table, dict):
+                continue
+            row = cast("Mapping[str, object]", table)
+            if isinstance(provider := row.get("provider"), str):
+                self.check_provider(provider, (*where, "provider"))
+            models = row.get("models")
+            listed = cast("Sequence[object]", models) if isinstance(models, list) else ()
+            for at, one in [("model", row.get("model")), *(("models", each) for each in listed)]:
+                name = cast("Mapping[str, object]", one).get("model") if isinstance(one, dict) else one
+                if isinstance(name, str) and ":" in name:
+                    self.check_model(name, (*where, at))
+
     def check_provider(self, name: str, place: Place) -> bool:
         """Note a provider that there is not, and say whether there is one."""
         if name not in self._known:
@@ -190,9 +206,12 @@ class Words:
         known: Coherence,
         aliases: Sequence[tuple[Place, str, str]],
         routes: Sequence[tuple[Place, RouteRule]],
+        declared: Sequence[str] = (),
     ) -> None:
         self._rows = rows
         self._known = known
+        # A name whose own row has faults is named rightly elsewhere.
+        self._declared = {*declared}
         self._aliases = {name: model for _, name, model in aliases}
         self._names = {row.name for _, row in routes}
         seen: set[str] = set()
@@ -244,6 +263,8 @@ class Words:
             if is_route:
                 return last
             self._rows.add(place, f"leads to the route {last!r}, and a route leads to models alone")
+            return ""
+        if last in self._declared - {*self._aliases}:
             return ""
         if ":" not in last:
             choices = {*self._aliases, *(self._names if is_route else ())}

@@ -76,6 +76,12 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether its models call tools."""
     stream_options: bool = True
     """Whether the usage of a stream of chat completions must be asked for."""
+    end_event: bool = True
+    """Whether a stream of chat completions says by an event of its own that nothing more comes."""
+    answers_results: bool = False
+    """Whether the model must have said something between the results of its calls and what a person says next."""
+    tool_names: str = ""
+    """The pattern that names of tools must fit; any will do where this is empty."""
     file_env: EnvironmentName | None = None
     """The name of the environment variable that holds a key file or its path, with which a token is fetched instead."""
 
@@ -110,6 +116,8 @@ class ModelFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether a tool call can be demanded."""
     bound_thinking: bool = False
     """Whether its reasoning is worth nothing to it once what came before was changed."""
+    dialect: Dialect | None = None
+    """How it is asked, where its provider asks its other models otherwise."""
 
 
 class Table(Struct, frozen=True, kw_only=True):
@@ -168,7 +176,8 @@ def load_provider(name: str) -> Table:
     if not other:
         return table
     lent = {f"{name}:{row.name.partition(':')[2]}": row for row in load_provider(other).models.values()}
-    models = {full: msgspec.structs.replace(row, name=full) for full, row in lent.items()}
+    # How a model is asked is its own provider's affair.
+    models = {full: msgspec.structs.replace(row, name=full, dialect=None) for full, row in lent.items()}
     return Table(providers=table.providers, models={**models, **table.models})
 
 
@@ -261,3 +270,7 @@ def _find_lines(lines: Iterable[str], header: str) -> list[int]:
 
 def _check_provider(row: Provider) -> None:
     check_base_url(PLACE.sub("x", row.base_url), what="base_url")
+    try:
+        re.compile(row.tool_names)
+    except re.error as error:
+        raise InvalidInput(f"`tool_names` is no pattern: {error}.") from error

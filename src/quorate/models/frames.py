@@ -14,6 +14,7 @@ from zlib import crc32
 import msgspec
 
 from quorate.errors import TooLarge, UpstreamError
+from quorate.models.bounds import check_document
 from quorate.models.sse import MAX_EVENT_BYTES
 
 PRELUDE_BYTES = 12
@@ -70,6 +71,7 @@ class FrameParser:
 
     def _read(self, frame: bytes) -> bytes:
         end = check_frame(frame)
+        check_document(frame)
         head = frame[PRELUDE_BYTES:end]
         name = self._names.get(head)
         if name is None:

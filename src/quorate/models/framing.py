@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from quorate.errors import TooLarge
+from quorate.models.bounds import check_document
 from quorate.models.sse import MAX_EVENT_BYTES, EventParser
 
 Framing = Literal["events", "lines", "frames"]
@@ -27,17 +28,27 @@ class Parser(Protocol):
 class LineParser:
     """Cuts a stream at its line ends; empty lines are skipped, a last line without its end is held back."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "_size")
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held: list[bytes] = []
+        """Pieces of the line under way; they are joined once, at its end."""
+        self._size = 0
 
     def feed(self, piece: bytes) -> Sequence[bytes]:
         """Take some bytes and return every line that is now whole; raises what the protocol says."""
-        lines = (self._held + piece).split(b"\n")
-        self._held = lines.pop()
-        if max(map(len, (*lines, self._held))) > MAX_EVENT_BYTES:
+        first, *rest = piece.split(b"\n")
+        self._size += len(first)
+        if self._size > MAX_EVENT_BYTES or (rest and max(map(len, rest)) > MAX_EVENT_BYTES):
             raise TooLarge(f"The stream holds a line of more than {MAX_EVENT_BYTES} bytes.", limit=MAX_EVENT_BYTES)
+        self._held.append(first)
+        if not rest:
+            return ()
+        last = rest.pop()
+        lines = (b"".join(self._held), *rest)
+        self._held, self._size = [last], len(last)
+        for line in lines:
+            check_document(line)
         return [line for line in (line.strip() for line in lines) if line]
 
 

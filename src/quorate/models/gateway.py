@@ -32,9 +32,11 @@ from quorate.models.retry import RETRY_POLICY, Retrying, RetryPolicy, build_budg
 from quorate.models.routed import Routed
 from quorate.models.routes import Member, RouteRule
 from quorate.models.shared import Shared
+from quorate.models.sizing import Estimator
 from quorate.models.target import Target, find_target
 from quorate.models.upstream import Patience, Upstream, build_remote, build_upstream
 from quorate.ports import Embedder, Model
+from quorate.specs import Request
 
 if TYPE_CHECKING:
     from quorate.models.budgets.budgets import Budgets
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
     from quorate.models.guards.guard import Finding, GuardFunction
     from quorate.models.limits.limiter import Limiter
     from quorate.models.plan import GatewayPlan
-    from quorate.models.steady import Steady
-
+    from quorate.models.tokenizers import Tokenizers
+from quorate.models.steady import Steady
 
 T = TypeVar("T")
 MAX_MODELS = 2048
@@ -104,6 +106,8 @@ class Gateway:
         self._limiter = self.parts.limiter or _build_limiter(plan)
         # Also without rules: a run brings along what it may spend.
         self._budgets = self.parts.budgets or _build_budgets(plan, clock)
+        self._tokenizers = _build_tokenizers(plan)
+        self._estimate = Estimator(tokenizers=self._tokenizers)
         self._crew = Crew()
         self._connections = Connections(proxies=plan.proxies)
         self._routes = {rule.name: rule for rule in plan.routes}
@@ -116,6 +120,8 @@ class Gateway:
             from quorate.models.prices import find_public_price  # a plan may do without the list
 
             await find_public_price("openai:gpt-5")  # the list is loaded in a thread, and at hand from now on
+        if self._tokenizers is not None:
+            await self._tokenizers.load()
         await self._crew.__aenter__()
         if self.plan.probe is not None:
             from quorate.models.probing import keep_probing  # what a plan does not ask for is not loaded
@@ -206,6 +212,7 @@ class Gateway:
             budget=self.budget,
             canary=canary,
             deadline_s=self.plan.retry.deadline_s,
+            estimate=self._estimate,
             monotonic=self._clock.monotonic,
         )
         return self._build_stack(routed, [self._find_upstream(one.name) for one in routed.candidates])
@@ -227,11 +234,22 @@ class Gateway:
 
         plan, parts = self.plan, self.parts
         price = find_dearest([one.target.price for one in upstreams])
+        # Counted as for the first that may answer, as its limits are: then it is counted once.
+        first = upstreams[0].target.name
+
+        def count(request: Request, _: str) -> int:
+            return self._estimate(request, first)
+
         scope = "user" if plan.cache is None else plan.cache.scope
         key = CacheKey(self._secret, model=model.profile.name, scope=scope)
-        model = Budgeted(model, budgets=self._budgets, price=price)
+        model = Budgeted(model, budgets=self._budgets, price=price, count=count)
         if plan.share is not None:
             model = Shared(model, crew=self._crew, key=key, rule=plan.share)
+        if plan.semantic is not None:
+            from quorate.models.semantic import Semantic  # as probes
+
+            embedder = self.find_embedder(plan.semantic.embedder)
+            model = Semantic(model, embedder=embedder, rule=plan.semantic, key=key, monotonic=self._clock.monotonic)
         if plan.cache is not None:
             from quorate.models.cached import Cached  # as probes
 
@@ -291,6 +309,7 @@ class Gateway:
                 budget=self.budget,
                 connections=self._connections,
                 limiter=self._limiter,
+                estimate=self._estimate,
                 find_place=lambda own: self._find_target(name, own),
                 monotonic=self._clock.monotonic,
             )
@@ -326,6 +345,14 @@ def _find_bulkhead(plan: GatewayPlan, name: str) -> BulkheadRule:
     """Find the rule for a model: its own, else the one for each, else the usual one."""
     rules = {rule.model: rule for rule in plan.bulkheads}
     return rules.get(name) or rules.get("") or BULKHEAD_RULE
+
+
+def _build_tokenizers(plan: GatewayPlan) -> Tokenizers | None:
+    if not plan.tokenizers:
+        return None
+    from quorate.models.tokenizers import Tokenizers  # as probes
+
+    return Tokenizers(plan.tokenizers)
 
 
 def _build_limiter(plan: GatewayPlan) -> Limiter | None:

@@ -183,10 +183,16 @@ def read_source(source: str, target: Target) -> str:
     """Read a credential's file; text that is the file's content already is returned as it is.
 
     Raises:
-        Unauthenticated: There is no such file, or it is too large to be one.
+        Unauthenticated: There is no such file, it is too large to be one, or a tenant named it.
     """
     if source.lstrip().startswith("{"):
         return source
+    if not target.is_trusted:
+        raise Unauthenticated(
+            f"The credential file of `{target.provider.name}` cannot be used: a path on this machine is an operator's "
+            "to name. Instead of it, give its text.",
+            provider=target.provider.name,
+        )
     try:
         with Path(source).open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)

@@ -222,7 +222,7 @@ class Exchange:
         session, url = await client.prepare(self._url)
         watch = Watch()
         # A large body is sent in pieces, so that other work goes on between them.
-        data = BytesIO(body) if len(body) > PIECEWISE_BYTES else body or None
+        data = BytesIO(body) if len(body) > PIECEWISE_BYTES else aiohttp.BytesPayload(body) if body else None
         try:
             sent = session.request(self._method, url, data=data, headers=self._headers, allow_redirects=False)
             response = await watch.wait(sent, started + waited)

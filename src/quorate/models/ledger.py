@@ -6,8 +6,10 @@ has what no log has: calls outside of runs, and what calls that were cut are tho
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 from msgspec import Struct, field
@@ -15,7 +17,7 @@ from msgspec import Struct, field
 from quorate.clock import SYSTEM_CLOCK, Clock
 from quorate.errors import CorruptState, QuorateError
 from quorate.messages import Usage
-from quorate.models.cells import Act, Cells
+from quorate.models.cells import Act, Cell, Cells
 from quorate.models.cost import NANO
 from quorate.ports import KeyValue
 from quorate.specs import Caller
@@ -25,6 +27,13 @@ PAGE = 500
 MAX_ROWS = 4000
 """Of one tenant's day; what further agents or models use is booked under an empty name."""
 MAX_OWED = 10_000
+MAX_SHEETS = 10_000
+"""Kept in this process where there is no store; the oldest go."""
+MOST_TOKENS = 10**12
+MOST_USD = 1e6
+"""What one call can have used: a count is a server's word, and whatever it says can be added up."""
+AT_ONCE = 8
+"""Sheets on which one call books what others owe."""
 
 
 class Spending(Struct, frozen=True):
@@ -91,7 +100,14 @@ class Booked(Struct, frozen=True, kw_only=True):
 
 def to_nano(usd: float | None) -> int | None:
     """Turn dollars into whole billionths; every sum is made of these, so that sums agree."""
-    return None if usd is None else round(usd * NANO)
+    if usd is None or usd != usd:
+        return None
+    return round(min(max(0.0, usd), MOST_USD) * NANO)
+
+
+def bound_tokens(tokens: int) -> int:
+    """Return what of a count can be true."""
+    return min(max(0, tokens), MOST_TOKENS)
 
 
 def write_day(now: float) -> str:
@@ -104,22 +120,25 @@ def build_row(spending: Spending) -> Row:
     usage, usd = spending.usage, spending.usd or 0
     unpriced = spending.calls if spending.usd is None else 0
     if not spending.is_whole:
-        return Row(unpriced=unpriced, cut_calls=spending.calls, cut_usd=usd, cut_tokens=usage.total_tokens)
+        tokens = bound_tokens(usage.total_tokens)
+        return Row(unpriced=unpriced, cut_calls=spending.calls, cut_usd=usd, cut_tokens=tokens)
     return Row(
         calls=spending.calls,
         usd=usd,
         unpriced=unpriced,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cached_tokens=usage.cached_tokens,
+        input_tokens=bound_tokens(usage.input_tokens),
+        output_tokens=bound_tokens(usage.output_tokens),
+        cached_tokens=bound_tokens(usage.cached_tokens),
     )
 
 
 def build_name(spending: Spending) -> str:
     """Name the row a call goes into."""
     caller = spending.caller
-    agent = caller.agent.replace("\n", " ")
-    return f"{agent}\n{spending.model}\n{'run' if caller.run else ''}"
+    agent, model = caller.agent, spending.model
+    if "\n" in agent or "\n" in model:
+        agent, model = agent.replace("\n", " "), model.replace("\n", " ")
+    return f"{agent}\n{model}\n{'run' if caller.run else ''}"
 
 
 class Ledger:
@@ -130,7 +149,7 @@ class Ledger:
         self._clock = clock
         self._cells = None if values is None else Cells(values, empty=lambda _: Sheet(), clock=clock)
         self._sheets: dict[str, Sheet] = {}
-        self._owed: list[tuple[str, Spending]] = []
+        self._owed: deque[tuple[str, Spending]] = deque(maxlen=MAX_OWED)
         self._day = (-1.0, "")
 
     async def book(self, spending: Spending) -> None:
@@ -142,16 +161,35 @@ class Ledger:
         if self._cells is None:
             sheet = self._sheets.get(key)
             if sheet is None:
+                if len(self._sheets) >= MAX_SHEETS:
+                    del self._sheets[next(iter(self._sheets))]
                 sheet = self._sheets[key] = Sheet()
             add_row(sheet, spending)
-            return
-        owed, self._owed = self._owed, []
-        for place, spent in [*owed, (key, spending)]:
-            try:
-                await self._cells.get(place).change(build_booking(spent))
-            except QuorateError:  # the reply is there and paid for, whatever becomes of the book
-                if len(self._owed) < MAX_OWED:
-                    self._owed.append((place, spent))
+        elif await self._write(self._cells.get(key), [(key, spending)]) and self._owed:
+            await self._pay(self._cells)
+
+    async def _write(self, sheet: Cell[Sheet], calls: Sequence[tuple[str, Spending]]) -> bool:
+        """Book calls on one sheet; what is not booked is owed, also when whoever waits is gone."""
+        try:
+            act = build_booking([spending for _, spending in calls])
+            await sheet.change(act, lost=partial(self._owed.extend, calls))
+        except QuorateError:  # the replies are there and paid for, whatever becomes of the book
+            self._owed.extend(calls)
+            return False
+        return True
+
+    async def _pay(self, cells: Cells[Sheet]) -> None:
+        """Book what is owed, some sheets at once, until the store does not take it."""
+        for _ in range(AT_ONCE):
+            if not self._owed:
+                return
+            place = self._owed[0][0]
+            calls = [one for one in self._owed if one[0] == place]
+            others = [one for one in self._owed if one[0] != place]
+            self._owed.clear()
+            self._owed.extend(others)
+            if not await self._write(cells.get(place), calls):
+                return
 
     async def read(self, *, since: str = "", until: str = "9999", tenant: str | None = None) -> AsyncGenerator[Booked]:
         """Yield what is booked, from one day up to and with another, in order of days.
@@ -198,11 +236,12 @@ def add_row(sheet: Sheet, spending: Spending) -> None:
     row.add(build_row(spending))
 
 
-def build_booking(spending: Spending) -> Act[Sheet, None]:
-    """Build the change that books a call."""
+def build_booking(calls: Sequence[Spending]) -> Act[Sheet, None]:
+    """Build the change that books calls."""
 
     def act(sheet: Sheet, now: float) -> tuple[bool, None]:
-        add_row(sheet, spending)
+        for spending in calls:
+            add_row(sheet, spending)
         return True, None
 
     return act

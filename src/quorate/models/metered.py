@@ -73,23 +73,21 @@ class Metered:
         read = self._count(request, self.name)
         held = await self._reserve(request, read)
         ticket: Ticket | None = None
-        used, is_asked = 0, False
+        is_asked = False
         try:
             ticket = await self._enter(request, read)
             is_asked = True
             found = await self.inner.embed(request)
-            used = found.usage.total_tokens
         except BaseException as error:
             used = read if is_asked and is_unknown(error) else 0
             await self._book_cut(request, held, used)
+            await self._settle(ticket, used)
             raise
-        finally:
-            if ticket is not None and self._limiter is not None:
-                with suppress(QuorateError):  # what cannot be corrected now passes with its window
-                    await self._limiter.settle(ticket, used)
+        # Money comes first: whoever leaves while limits are settled has paid.
         if self._budgets is not None:
             spending = Spending(request.caller, self.name, found.usage, to_nano(found.cost_usd))
             await self._budgets.settle(held, spending)
+        await self._settle(ticket, found.usage.total_tokens)
         return found
 
     async def aclose(self) -> None:
@@ -102,6 +100,11 @@ class Metered:
             return None
         claims = self._limiter.find_claims(request.caller, model=self.name)
         return await self._limiter.enter(claims, read) if claims else None
+
+    async def _settle(self, ticket: Ticket | None, used: int) -> None:
+        if ticket is not None and self._limiter is not None:
+            with suppress(QuorateError):  # what cannot be corrected now passes with its window
+                await self._limiter.settle(ticket, used)
 
     async def _reserve(self, request: EmbedRequest, read: int) -> Reservation | None:
         if self._budgets is None:

@@ -41,6 +41,8 @@ from quorate.models.tokenizers import TokenizerRule
 Row = TypeVar("Row", bound=Struct)
 MAX_BYTES = 1 << 20
 FILE = "the gateway file"
+NAMING = ("alias", "route", "pool", "bulkhead", "limit", "budget")
+"""Lists whose tables name models and providers."""
 
 
 class AliasRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -168,6 +170,8 @@ class _Reader:
         self._rows = rows
         self._raw = raw
         self._asked: list[str] = []
+        self._placed: dict[str, list[Place]] = {}
+        """Where the rows of each list are that have no faults of their own."""
 
     def read(self) -> GatewayPlan:
         """Read all there is, and note what does not hold together."""
@@ -185,6 +189,7 @@ class _Reader:
             known=check,
             aliases=[(place, row.name, row.model) for place, row in aliases],
             routes=routes,
+            declared=[*_list_names(self._raw.get("alias")), *_list_names(self._raw.get("route"))],
         )
         leads = words.list_leads()
         budgets = self._read_rules("budget", BudgetRule, budget_rules.find_faults)
@@ -215,6 +220,8 @@ class _Reader:
             tokenizers=tuple(row for _, row in self._read_list("tokenizer", TokenizerRule)),
             guards=self._read_guards(),
         )
+        for name in NAMING:
+            check.check_rest(self._raw.get(name), self._placed[name], (name,))
         for name in self._raw.keys() - {*self._asked}:
             self._rows.add((name,), f"is no table of this file; {suggest(name, self._asked)}")
         return plan
@@ -226,7 +233,9 @@ class _Reader:
         if prepare is not None and isinstance(raw, list):
             tables = cast("list[object]", raw)
             raw = [prepare(cast("dict[str, object]", one)) if isinstance(one, dict) else one for one in tables]
-        return [] if raw is None else self._rows.read_list(raw, kind, (name,))
+        found = [] if raw is None else self._rows.read_list(raw, kind, (name,))
+        self._placed[name] = [place for place, _ in found]
+        return found
 
     def _read_rules(
         self, name: str, kind: type[Row], find_faults: Callable[[Sequence[Row]], list[tuple[int, str]]]

@@ -173,17 +173,25 @@ class Pooled:
                 await slot.model.aclose()
 
     def _list_ready(self) -> Iterator[Slot]:
-        """List the credentials in the order in which to try them; each is looked at again when its turn comes."""
-        slots = self.slots
-        if len(slots) > 1:
-            now = self._monotonic()
-            if self._choose == "least_used":
-                ordered = sorted(slots, key=lambda slot: (slot.in_flight, slot.used))
-            else:
-                turn = self._turn = (self._turn + 1) % len(slots)
-                ordered = [*slots[turn:], *slots[:turn]]
-            slots = sorted(ordered, key=lambda slot: slot.refused_until > now)
-        return (slot for slot in slots if slot.cooling_until <= self._monotonic())
+        """List the credentials in the order in which to try them; the order behind the first is seldom needed."""
+        now, slots = self._monotonic(), self.slots
+        if len(slots) == 1:
+            if slots[0].cooling_until <= now:
+                yield slots[0]
+            return
+        turn = self._turn = (self._turn + 1) % len(slots)
+        first = slots[turn] if self._choose == "round_robin" else min(slots, key=_count_use)
+        is_first_ready = first.cooling_until <= now and first.refused_until <= now
+        if is_first_ready:
+            yield first
+        rest = [*slots[turn:], *slots[:turn]]
+        if self._choose == "least_used":
+            rest.sort(key=_count_use)
+        rest.sort(key=lambda slot: slot.refused_until > now)
+        for slot in rest:
+            is_made = is_first_ready and slot is first
+            if not is_made and slot.cooling_until <= self._monotonic():
+                yield slot
 
     def _settle(self, slot: Slot, *, failed: bool | None, admitted: bool) -> None:
         if admitted:
@@ -228,6 +236,10 @@ class Pooled:
         return RateLimited(
             f"`{self.profile.name}` wants fewer calls. {which} for {left:.3g} s.", retry_after_s=left, source="pool"
         )
+
+
+def _count_use(slot: Slot) -> tuple[int, int]:
+    return slot.in_flight, slot.used
 
 
 def choose_names(credentials: Credentials, key_env: str | None, key: str | dict[str, str]) -> Credentials:

@@ -6,7 +6,7 @@ where a process died between the two, and where a step was made again; and calls
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -18,6 +18,8 @@ from quorate.specs import Caller
 
 PAGE = 500
 AT_ONCE = 64
+Sums = Mapping[tuple[str, str], Row]
+"""By tenant and model."""
 
 
 class Recorded(Struct, frozen=True):
@@ -25,6 +27,7 @@ class Recorded(Struct, frozen=True):
 
     day: str
     spending: Spending
+    """With no `calls` where the answer came from a cache, and looking for it was all that cost something."""
 
 
 class Gap(Struct, frozen=True, kw_only=True):
@@ -72,17 +75,31 @@ async def compare(ledger: Ledger, log: Log) -> Comparison:
         (inside if one.in_run else outside).add(one.row)
         if one.in_run:
             booked.setdefault((one.tenant, one.model), Row()).add(one.row)
-    gaps = [
-        Gap(tenant=tenant, model=model, log=row, book=booked.get((tenant, model), Row()))
-        for (tenant, model), row in sorted(recorded.items())
-        if is_more(row, booked.get((tenant, model), Row()))
-    ]
-    return Comparison(runs=runs, log=whole, book=inside, outside=outside, gaps=tuple(gaps))
+    return Comparison(runs=runs, log=whole, book=inside, outside=outside, gaps=find_gaps(recorded, booked))
 
 
-def is_more(row: Row, other: Row) -> bool:
-    """Whether one row has something that another lacks."""
-    return row.calls > other.calls or row.usd > other.usd or row.unpriced > other.unpriced
+def find_gaps(recorded: Sums, booked: Sums) -> tuple[Gap, ...]:
+    """Find where logs say more than the book.
+
+    What a reply's cost has of another model, such as that of a question's vector, is booked as that one's: money is
+    missing where a tenant's is, and a model alone lacks calls.
+    """
+    paid = _add_up(booked)
+    short = {tenant for tenant, usd in _add_up(recorded).items() if usd > paid.get(tenant, 0)}
+    gaps: list[Gap] = []
+    for (tenant, model), row in sorted(recorded.items()):
+        book = booked.get((tenant, model), Row())
+        is_short = tenant in short and row.usd > book.usd
+        if is_short or row.calls > book.calls or row.unpriced > book.unpriced:
+            gaps.append(Gap(tenant=tenant, model=model, log=row, book=book))
+    return tuple(gaps)
+
+
+def _add_up(sums: Sums) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for (tenant, _), row in sums.items():
+        found[tenant] = found.get(tenant, 0) + row.usd
+    return found
 
 
 async def read_logs(log: Log) -> AsyncGenerator[list[AnyEvent]]:
@@ -111,5 +128,8 @@ def find_replies(events: Sequence[AnyEvent]) -> Iterable[Recorded]:
             reply = event.reply
             model = reply.route.model if reply.route is not None else asked.get(event.key, "")
             # Scripts and playbooks have no provider, and what comes from a cache was paid for before.
-            if ":" in model and not reply.cached and reply.usage != Usage():
-                yield Recorded(write_day(event.time), Spending(caller, model, reply.usage, to_nano(reply.cost_usd)))
+            if ":" not in model or reply.usage == Usage() or (reply.cached and not reply.cost_usd):
+                continue
+            calls = 0 if reply.cached else 1
+            spending = Spending(caller, model, reply.usage, to_nano(reply.cost_usd), calls=calls)
+            yield Recorded(write_day(event.time), spending)

@@ -29,6 +29,7 @@ from quorate.models.fitness import build_route_profile
 from quorate.models.layer import Closable
 from quorate.models.retry import get_retry_after, is_refusal
 from quorate.models.routes import Canary, Member, RouteRule, list_targets
+from quorate.models.tokens import estimate_request
 from quorate.ports import Model
 from quorate.specs import ModelProfile, Request
 
@@ -50,6 +51,7 @@ class Routed:
         budget: What the gateway's layers may make again, all together; this layer counts the calls.
         canary: The model that gets a small share first.
         deadline_s: After how long no other model is asked.
+        estimate: Estimates the tokens of a request.
         random: Draws where the rule says so.
         monotonic: Where to read the time.
     """
@@ -62,11 +64,12 @@ class Routed:
         budget: RetryBudget,
         canary: Candidate | None = None,
         deadline_s: float = DEADLINE_S,
+        estimate: Callable[[Request], int] = estimate_request,
         random: Callable[[], float] = random_.random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.rule = rule
-        self._chooser = Chooser(rule, candidates, canary=canary, random=random)
+        self._chooser = Chooser(rule, candidates, canary=canary, random=random, estimate=estimate)
         asked = [*self._chooser.candidates, *([] if canary is None else [canary])]
         self.profile: ModelProfile = build_route_profile(rule.name, [one.profile for one in asked])
         self.candidates = tuple(dict.fromkeys(asked))

@@ -23,6 +23,7 @@ from quorate.messages import Embeddings, Message, Reply, ReplyDone, StreamItem, 
 from quorate.models.cache.key import CacheKey, Scope, new_secret
 from quorate.models.cache.rule import (
     Invalidation,
+    Recent,
     Stored,
     build_model_test,
     build_stored,
@@ -82,18 +83,20 @@ class Semantic(Layer):
             inner: The model whose answers are kept.
             embedder: What turns questions into vectors; its cost is part of each reply's.
             rule: When questions are alike.
-            key: What tells apart all but the question.
+            key: What tells apart all but the question, and for whom; its scope becomes the rule's.
             monotonic: The clock for expiry.
         """
         super().__init__(inner)
         self.rule = rule
         self.counts = CacheCounts()
         self._embedder = embedder
-        self._key = key or CacheKey(new_secret(), model=inner.profile.name, scope=rule.scope)
+        key = key or CacheKey(new_secret(), model=inner.profile.name, scope=rule.scope)
+        self._key = key.for_scope(rule.scope)
         self._monotonic = monotonic
         self._applies = build_model_test(rule.models).fullmatch(inner.profile.name) is not None
         self._known: OrderedDict[bytes, list[_Known]] = OrderedDict()
         self._size = 0
+        self._recent = Recent()
 
     async def complete(self, request: Request) -> Reply:
         """Answer in one piece; raises what the inner model raises."""
@@ -102,8 +105,9 @@ class Semantic(Layer):
             return await self.inner.complete(request)
         reply = self._find(asked)
         if reply is None:
+            before = self._recent.count
             reply = await self.inner.complete(request)
-            self._keep(asked, request, reply)
+            self._keep(asked, request, reply, before)
         return _add_cost(reply, asked.embeddings)
 
     async def stream(self, request: Request) -> AsyncGenerator[StreamItem]:
@@ -114,17 +118,19 @@ class Semantic(Layer):
             for item in replay(_add_cost(reply, asked.embeddings)):
                 yield item
             return
+        before = self._recent.count
         # Every stream of the house is an async generator; the port says less, so that others may differ.
         async with aclosing(cast("AsyncGenerator[StreamItem]", self.inner.stream(request))) as items:
             async for item in items:
                 if asked is None or type(item) is not ReplyDone:
                     yield item
                 else:
-                    self._keep(asked, request, item.reply)
+                    self._keep(asked, request, item.reply, before)
                     yield ReplyDone(_add_cost(item.reply, asked.embeddings))
 
     def invalidate(self, which: Invalidation) -> int:
-        """Forget answers, and say how many there were."""
+        """Forget answers, and say how many there were; one under way that `which` meets will not be kept."""
+        self._recent.note(which)
         before = self._size
         for key in list(self._known):
             self._replace(key, [known for known in self._known[key] if not which.meets(known.stored)])
@@ -176,11 +182,12 @@ class Semantic(Layer):
         note = f"cache: the answer to a question that is alike ({min(best, 1.0):.3f})"
         return structs.replace(reply, notes=(*reply.notes, note))
 
-    def _keep(self, asked: _Asked, request: Request, reply: Reply) -> None:
-        if reply.cached or reply.stop != "end" or not is_whole(reply) or not asked.vector:
+    def _keep(self, asked: _Asked, request: Request, reply: Reply, before: int) -> None:
+        stored = build_stored(request, reply, model=self.inner.profile.name, tags=self.rule.tags)
+        is_answer = not reply.cached and reply.stop == "end" and is_whole(reply, request)
+        if not is_answer or not asked.vector or self._recent.meets(stored, before):
             self.counts.refused += 1
             return
-        stored = build_stored(request, reply, model=self.inner.profile.name, tags=self.rule.tags)
         one = _Known(asked.vector, asked.numbers, stored, self._monotonic() + self.rule.ttl_s)
         self._replace(asked.key, [*self._known.get(asked.key, ()), one][-self.rule.max_candidates :])
         self._known.move_to_end(asked.key)

@@ -9,9 +9,9 @@ from typing import cast
 
 from msgspec import Struct, structs
 
-from quorate.errors import Incomplete
+from quorate.errors import BudgetExceeded, Incomplete, QuorateError
 from quorate.messages import Reply, ReplyDone, StreamItem, Usage
-from quorate.models.crew import Crew, Flight
+from quorate.models.crew import Crew
 from quorate.models.layer import Layer
 from quorate.ports import Model
 from quorate.specs import Request
@@ -27,53 +27,60 @@ class ShareRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Shared(Layer):
     """A `Model` that makes equal calls of the same people once while they are under way, and gives all the one answer.
 
-    The call belongs to all who wait for it: it goes on when one of them leaves, and ends when the last one does.
-    The first to ask pays; the others' copies say `cached` and cost nothing. Streams pass through unless the rule says
-    otherwise: whoever joins a shared one late is given its beginning first.
+    The first to ask makes the call and pays; the others wait, and their copies say `cached` and cost nothing. When the
+    first one leaves, or is held back by a budget or limit of its own, the next of those who wait makes the call.
+    Streams pass through unless the rule says otherwise: whoever joins a shared one late is given its beginning first.
 
     Turn it off where equal questions are asked on purpose to get different answers.
 
     Args:
         inner: Who is asked.
-        crew: Looks after the calls; they end with it.
         key: Gives a request's key: equal for what may be shared; `None` for what may not.
+        crew: Looks after shared streams; they end with it.
         rule: What is shared.
     """
 
     def __init__(
-        self, inner: Model, *, crew: Crew, key: Callable[[Request], bytes | None], rule: ShareRule | None = None
+        self, inner: Model, *, key: Callable[[Request], bytes | None], crew: Crew, rule: ShareRule | None = None
     ) -> None:
         super().__init__(inner)
         self.rule = rule or ShareRule()
         self._crew = crew
         self._key = key
-        self._flights: dict[bytes, Flight[Reply]] = {}
+        self._calls: dict[bytes, list[asyncio.Future[Reply | None]]] = {}
+        """The calls under way, each with those who wait for it."""
         self._streams: dict[bytes, _Broadcast] = {}
 
     @property
     def under_way(self) -> int:
         """How many upstream calls are under way; a metric."""
-        return len(self._flights) + len(self._streams)
+        return len(self._calls) + len(self._streams)
 
     async def complete(self, request: Request) -> Reply:
-        """Answer in one piece; raises what the one call raises.
-
-        Raises:
-            Unavailable: The gateway is not open.
-        """
+        """Answer in one piece; raises what the one call raises."""
         key = self._key(request)
         if key is None:
             return await self.inner.complete(request)
-        flight = self._flights.get(key)
-        if flight is not None:
-            return _copy(await flight.wait())
-        flight = Flight(
-            self._crew,
-            lambda: self.inner.complete(request),
-            on_end=lambda: self._flights.pop(key, None),
-        )
-        self._flights[key] = flight
-        return await flight.wait()
+        calls = self._calls
+        while (waiting := calls.get(key)) is not None:
+            future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+            waiting.append(future)
+            reply = await future
+            if reply is not None:
+                return _copy(reply)
+        waiting = calls[key] = []
+        reply: Reply | None = None
+        failure: BaseException | None = None
+        try:
+            reply = await self.inner.complete(request)
+            return reply
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            del calls[key]
+            if waiting:
+                _tell(waiting, reply, failure, request)
 
     def stream(self, request: Request) -> AsyncIterator[StreamItem]:
         """Answer piece by piece; raises what `complete` raises."""
@@ -161,6 +168,30 @@ class _Broadcast:
         for future in waiting:
             if not future.done():
                 future.set_result(None)
+
+
+def _tell(
+    waiting: list[asyncio.Future[Reply | None]], reply: Reply | None, failure: BaseException | None, request: Request
+) -> None:
+    """Tell those who wait what came of the call; `None` lets one of them make it anew."""
+    error = failure if isinstance(failure, Exception) and not _is_own(failure) else None
+    # An answer may be short because of what its caller had left to spend.
+    if reply is not None and reply.stop == "length" and request.settings.max_tokens is None:
+        reply = None
+    for future in waiting:
+        if future.done():
+            continue
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(reply)
+
+
+def _is_own(failure: Exception) -> bool:
+    """Whether a failure is about who made the call, and not about the call."""
+    if isinstance(failure, BudgetExceeded):
+        return True
+    return isinstance(failure, QuorateError) and failure.context.get("source") == "gateway"
 
 
 def _copy(reply: Reply) -> Reply:

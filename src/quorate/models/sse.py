@@ -1,14 +1,16 @@
 """Which events are in these bytes, however they were cut on their way?
 
 Server-sent events: lines end with CR, LF or CRLF, an empty line ends an event, an event without its empty line is
-not one. Only the data is kept; comments and the other fields are skipped.
+not one. Only the data is kept; comments, the other fields and events without data are skipped.
 """
 
 from __future__ import annotations
 
 from quorate.errors import TooLarge
+from quorate.models.bounds import SMALL_BYTES, check_document
 
-MAX_EVENT_BYTES = 1 << 20
+MAX_EVENT_BYTES = 16 << 20
+"""As long as an answer may be at all: a picture comes in one event."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -32,7 +34,7 @@ class EventParser:
         """Take some bytes and return the data of every event that is now whole.
 
         Raises:
-            TooLarge: A line or an event is over the bound.
+            TooLarge: A line or an event is over the bound, or holds too much.
         """
         if self._after_cr and piece:
             self._after_cr = False
@@ -69,7 +71,11 @@ class EventParser:
         for line in lines:
             if not line:
                 if data:
-                    events.append(data[0] if len(data) == 1 else b"\n".join(data))
+                    event = data[0] if len(data) == 1 else b"\n".join(data)
+                    if event:  # one without data keeps a connection alive, and says nothing
+                        if len(event) > SMALL_BYTES:
+                            check_document(event)
+                        events.append(event)
                     data.clear()
                     self._size = 0
             elif line.startswith(b"data:") or line == b"data":

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from quorate.errors import QuorateError
 from quorate.messages import Embeddings
 from quorate.models.attempts import AttemptBudget
-from quorate.models.breaking import Breaker, is_fault
+from quorate.models.breaking import Breaker
 from quorate.models.layer import Closable
 from quorate.models.retry import (
     RETRY_POLICY,
@@ -74,7 +74,7 @@ class Steady:
             while True:
                 failed = True
                 try:
-                    vectors = await self._try(request)
+                    vectors = await self.breaker.watch(lambda: self.inner.embed(request))
                     failed = False
                     return vectors
                 except QuorateError as error:
@@ -91,23 +91,6 @@ class Steady:
         """Close the connections below; they open again when it is used again."""
         if isinstance(self.inner, Closable):
             await self.inner.aclose()
-
-    async def _try(self, request: EmbedRequest) -> Embeddings:
-        breaker = self.breaker
-        ticket = breaker.enter()
-        try:
-            vectors = await self.inner.embed(request)
-        except QuorateError as error:
-            if is_fault(error):
-                breaker.note_bad(ticket)
-            else:
-                breaker.note_nothing(ticket)
-            raise
-        except BaseException:
-            breaker.note_nothing(ticket)
-            raise
-        breaker.note_good(ticket)
-        return vectors
 
     async def _wait(self, error: QuorateError, number: int, ends: float) -> None:
         """Take the next attempt and wait for its time, or raise `error` when there is none."""

@@ -6,15 +6,17 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from quorate.errors import InvalidInput
+from quorate.errors import Forbidden, InvalidInput
 from quorate.models.addresses import Guard, check_base_url, is_loopback_name
 from quorate.models.cost import Price
 from quorate.models.credentials import Credentials
 from quorate.models.facts import PLACE, ModelFacts, Provider, Table, load_facts
 from quorate.specs import ModelProfile
 
+UNGUARDED = frozenset({"litellm"})
+"""Dialects that bring their own way to the network."""
 _MODEL_NAME = re.compile(r"[!-~]{1,128}")
 _VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,127}")
 
@@ -27,6 +29,10 @@ class Sending(Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     method: str = "POST"
 
+    def __repr__(self) -> str:
+        # The headers hold the credential, and the body what people said.
+        return f"<Sending {self.method} {self.url}, {len(self.body)} bytes>"
+
 
 class Target(Struct, frozen=True, kw_only=True):
     """Where a model is, and what is known about it."""
@@ -38,6 +44,8 @@ class Target(Struct, frozen=True, kw_only=True):
     price: Price | None = None
     facts: ModelFacts | None = None
     """What is known about the model; nothing about one that is not listed."""
+    is_trusted: bool = True
+    """Whether an operator named it; for a tenant's, no file of this machine is read."""
 
     @property
     def name(self) -> str:
@@ -92,12 +100,17 @@ def find_target(
     Raises:
         UnknownName: There is no such provider.
         InvalidInput: The name or the base URL is not one, or a value that belongs into it is missing.
+        Forbidden: A tenant named a provider whose connections are not guarded here.
     """
     provider_name, _, model_name = name.partition(":")
     known = load_facts(provider_name, own=table)
     provider = known.find_provider(provider_name)
     if not _MODEL_NAME.fullmatch(model_name):
         raise InvalidInput(f"{name!r} names no model: write `{provider_name}:MODEL`, such as `openai:gpt-5.2`.")
+    if not is_trusted and provider.dialect in UNGUARDED:
+        raise Forbidden(
+            f"`{provider_name}` reaches the network by itself, where no address is guarded: an operator alone names it."
+        )
     stated, what = base_urls.get(provider_name), f"The base URL of {provider_name!r}"
     if not stated and provider.base_url_env is not None:
         stated, what = credentials(provider.base_url_env), f"`{provider.base_url_env}`"
@@ -106,13 +119,17 @@ def find_target(
     is_named = is_own or (bool(stated) and base_url.rstrip("/") != provider.base_url)
     scheme = check_base_url(base_url, what=what)
     host = urlsplit(base_url).hostname or ""
+    facts = known.find_facts(name)
+    if facts is not None and facts.dialect is not None:
+        provider = structs.replace(provider, dialect=facts.dialect)
     return Target(
         provider=provider,
         model_name=model_name,
         base_url=base_url,
         guard=Guard(scheme=scheme, private=is_trusted and (is_named or is_loopback_name(host))),
         price=known.find_price(name),
-        facts=known.find_facts(name),
+        facts=facts,
+        is_trusted=is_trusted,
     )
 
 

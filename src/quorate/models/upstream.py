@@ -21,7 +21,9 @@ from quorate.models.pooled import Pooled, PoolRule, Slot, choose_names
 from quorate.models.remote import RemoteModel
 from quorate.models.retry import RETRY_POLICY, Retrying, RetryPolicy
 from quorate.models.target import Target
+from quorate.models.tokens import estimate_request
 from quorate.ports import Model
+from quorate.specs import Request
 
 if TYPE_CHECKING:
     from quorate.models.limits.limiter import Limiter
@@ -111,6 +113,7 @@ def build_upstream(
     budget: RetryBudget,
     connections: Connections,
     limiter: Limiter | None = None,
+    estimate: Callable[[Request, str], int] = estimate_request,
     find_place: Callable[[Credentials], Target] | None = None,
     monotonic: Callable[[], float] = monotonic_,
 ) -> Upstream:
@@ -123,6 +126,7 @@ def build_upstream(
         budget: What the gateway's layers may make again, all together.
         connections: The gateway's HTTP clients.
         limiter: The gateway's limits.
+        estimate: Estimates the tokens of a request to a model.
         find_place: Finds where the model is for one of several credentials, such as in a region of its own.
         monotonic: Where to read the time.
 
@@ -142,7 +146,7 @@ def build_upstream(
         if limiter is not None and limiter.rules:
             from quorate.models.limited import Limited  # a gateway without limits does not load them
 
-            model = Limited(model, limiter=limiter, model=target.name, credential=name)
+            model = Limited(model, limiter=limiter, model=target.name, credential=name, count=estimate)
         slots.append(Slot(model, name=name, breaker=breaker))
         breakers.append(breaker)
     rule = patience.pool

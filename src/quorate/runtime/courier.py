@@ -20,15 +20,16 @@ import msgspec
 from msgspec import Struct
 
 from quorate.bus.subjects import build_subject
-from quorate.errors import NotFound, QuorateError
-from quorate.events import ENDINGS, AnyEvent, Event, RunCreated, RunSummary, RunWaiting, Status
+from quorate.errors import InvalidInput, NotFound, QuorateError
+from quorate.events import ENDINGS, AnyEvent, Event, RunCreated, RunSummary, RunWaiting
 from quorate.messages import Delta
-from quorate.ports import Log, RunOrder
+from quorate.ports import Log
 from quorate.ports.bus import Bus, Message, Room, Subscription
 from quorate.runtime.control import read_run
 from quorate.runtime.handle import RunHandle
 from quorate.runtime.runtime import FOLLOW_S, Runtime
 from quorate.runtime.worker import Tell
+from quorate.state.around import LogAround
 
 MAX_NEWS = 10_000
 """Of how many runs it is kept that they moved on, until that was told."""
@@ -151,7 +152,8 @@ class Courier:
             if has_queued:
                 await self._tell(build_subject("runs", "queued", self._tenant), b"")
             for run, seq in news.items():
-                await self._tell(build_subject("runs", "told", self._tenant, run), _encode(Moved(run=run, seq=seq)))
+                with suppress(InvalidInput):  # a run whose id is no identifier is found by looking
+                    await self._tell(build_subject("runs", "told", self._tenant, run), _encode(Moved(run=run, seq=seq)))
 
     async def listen(self) -> None:
         """Wake whoever waits for work, for ever; one process of all for each run that is queued."""
@@ -235,49 +237,17 @@ class Courier:
         task.add_done_callback(self._tasks.discard)
 
 
-class Told:
-    """A log of which others are told what is appended to it; see `quorate.ports.Log`."""
+class Told(LogAround):
+    """A log of which others are told what is appended to it."""
 
     def __init__(self, inner: Log, courier: Courier) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._courier = courier
 
     async def append(self, run: str, events: Sequence[AnyEvent], *, expected: int) -> None:
         """Add events, and let others know."""
         await self.inner.append(run, events, expected=expected)
         self._courier.note(run, events)
-
-    async def read(self, run: str, *, after: int = 0, limit: int | None = None) -> list[AnyEvent]:
-        """Return events after a position."""
-        return await self.inner.read(run, after=after, limit=limit)
-
-    async def read_many(self, runs: Sequence[str]) -> dict[str, list[AnyEvent]]:
-        """Return the whole logs of several runs."""
-        return await self.inner.read_many(runs)
-
-    async def last(self, run: str) -> int:
-        """Return the last position."""
-        return await self.inner.last(run)
-
-    async def list_runs(
-        self,
-        *,
-        status: Status | None = None,
-        agent: str | None = None,
-        session: str | None = None,
-        tenant: str | None = None,
-        order: RunOrder = "newest",
-        before: str | None = None,
-        limit: int = 50,
-    ) -> list[RunSummary]:
-        """List runs."""
-        return await self.inner.list_runs(
-            status=status, agent=agent, session=session, tenant=tenant, order=order, before=before, limit=limit
-        )
-
-    async def delete(self, run: str) -> bool:
-        """Forget a run."""
-        return await self.inner.delete(run)
 
 
 def is_work(event: AnyEvent) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from quorate.agent.run import Run, RunOptions
 from quorate.catalog.load import Catalog
 from quorate.clock import Clock
 from quorate.errors import Conflict, Fenced, InvalidInput, NotFound, UnknownName
-from quorate.events import ENDINGS, AnyEvent, CancelRequested, RunSummary, RunWaiting, Status, summarize
+from quorate.events import ENDINGS, AnyEvent, CancelRequested, Event, RunSummary, RunWaiting, Status, summarize
 from quorate.ids import check_id
 from quorate.messages import Message, build_user_message
 from quorate.ports import Log, RunOrder, Store
@@ -40,6 +40,7 @@ from quorate.tools.define import AnyTool
 
 if TYPE_CHECKING:
     from quorate.models.gateway import Gateway
+    from quorate.runtime.courier import Courier
     from quorate.state.artifacts import ArtifactStore
     from quorate.state.audit import AuditTrail
     from quorate.state.scopes import StateStore
@@ -64,6 +65,7 @@ class Runtime:
         group: asyncio.TaskGroup,
         tenant: str = "default",
         gateway: Gateway | None = None,
+        courier: Courier | None = None,
     ) -> None:
         self.settings = settings
         self.catalog = catalog
@@ -77,6 +79,8 @@ class Runtime:
         """Put an agent of the catalog together, by its name and the name of a model."""
         self.gateway = gateway
         """The models there are by name, and the limits, budgets and caches before them."""
+        self.courier = courier
+        """What tells other processes at once what happens here, and us what happens there; none without a bus."""
         self.clock = clock
         self.tenant = tenant
         """Whose runs these are: those of others are absent."""
@@ -138,6 +142,7 @@ class Runtime:
         principal: str = "local",
         idempotency_key: str | None = None,
         start: bool = True,
+        labels: Mapping[str, str] | None = None,
     ) -> RunHandle:
         """Accept a task; once this returns, the run is recorded.
 
@@ -152,17 +157,18 @@ class Runtime:
             principal: Who asks for it.
             idempotency_key: The same key and the same request are the same run, however often it is submitted.
             start: Whether this process works on it; otherwise it is queued for a worker.
+            labels: Facts to find the run by; they do not count for whether two submissions are the same.
 
         Raises:
             UnknownName: There is no such agent or model.
             InvalidInput: No agent is for such a task, or a worker could not do it.
             Conflict: The idempotency key was used for another request, or the session takes no more runs.
         """
-        message, labels = build_user_message(task), {"model": model} if model else {}
+        message, marks = build_user_message(task), {**(labels or {}), **({"model": model} if model else {})}
         named = agent if agent is None or isinstance(agent, str) else agent.name
         if agent is None:
             route = self.catalog.route(message.text)
-            agent, labels = route.agent, {**labels, "route.agent": route.agent, "route.reason": route.reason}
+            agent, marks = route.agent, {**marks, "route.agent": route.agent, "route.reason": route.reason}
         chosen = self.find_agent(agent, model) if isinstance(agent, str) else agent
         order = Order(
             message=message,
@@ -173,7 +179,7 @@ class Runtime:
             history=tuple(history),
             principal=principal,
             idempotency_key=idempotency_key,
-            labels=labels,
+            labels=marks,
         )
         bounded = cap_limits(limits or chosen.limits, self.settings.limits)
         if not start:
@@ -315,7 +321,8 @@ class Runtime:
             self._spawn(self._cancel_followed(run_id, reason))
 
         def start(handle: RunHandle) -> None:
-            self._drive(handle, self.follow(run_id))
+            courier = self.courier
+            self._drive(handle, self.follow(run_id) if courier is None else courier.follow(self, run_id))
 
         return RunHandle(run_id, created.agent, build=build, cancel=cancel, start=start)
 
@@ -374,6 +381,12 @@ class Runtime:
         Raises:
             NotFound: There is no such run, or it was deleted.
         """
+        if self.courier is not None:
+            async with aclosing(self.courier.follow(self, run_id, after=after)) as items:
+                async for item in items:
+                    if isinstance(item, Event):
+                        yield item
+            return
         _, events = await read_run(self.log, run_id, tenant=self.tenant)
         last: AnyEvent = events[-1]
         events = events[after:]

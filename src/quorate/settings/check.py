@@ -7,9 +7,10 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from typing import cast
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from quorate.errors import InvalidInput
+from quorate.ids import check_id
 from quorate.models.addresses import check_base_url, is_loopback_name
 from quorate.models.facts import list_providers, unknown_provider
 from quorate.security.secrets import Secret
@@ -20,6 +21,8 @@ TARGET_WORDS = ("loopback", "private", "public")
 LEAST_KEY_CHARACTERS = 16
 POSTGRES = ("postgresql", "postgres")
 """Schemes of the URLs of PostgreSQL databases."""
+BUSES = ("nats", "tls")
+"""Schemes of the URLs of NATS servers."""
 SHOWN = frozenset({"password", "sslpassword"})
 """Secrets that an address may hold where nothing takes them out."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -99,6 +102,61 @@ def split_password(url: str) -> tuple[str, str | None]:
     if not (at and has_password):
         return url, None
     return parts._replace(netloc=f"{user}@{host}").geturl(), unquote(password)
+
+
+def split_bus_login(urls: str) -> tuple[list[str], str | None, str | None]:
+    """Take the login out of the URL of a bus; return the servers, the user and the password.
+
+    Raises:
+        InvalidInput: One is no such URL, or they hold several logins; the message does not repeat them.
+    """
+    servers = list[str]()
+    logins = set[tuple[str, str | None]]()
+    for url in urls.split(","):
+        try:
+            parts = urlsplit(url.strip())
+            # As for a database: what a password with a `/` in it makes of an address is no address.
+            is_right = parts.scheme in BUSES and bool(parts.hostname) and parts.port != 0
+            is_right = is_right and not (parts.path.strip("/") or parts.query or parts.fragment)
+        except ValueError:
+            is_right, parts = False, urlsplit("")
+        if not is_right:
+            raise InvalidInput("it is no URL of a NATS server; write one such as `nats://user@host:4222`")
+        place, _, host = parts.netloc.rpartition("@")
+        servers.append(f"{parts.scheme}://{host}")
+        if place:
+            name, has_password, secret = place.partition(":")
+            logins.add((unquote(name), unquote(secret) if has_password else None))
+    if len(logins) > 1:
+        raise InvalidInput("its servers have several logins; write the same one for all of them")
+    user, password = logins.pop() if logins else (None, None)
+    return servers, user, password
+
+
+def split_bus_password(urls: str) -> tuple[str, str | None]:
+    """Take the password out of the URL of a bus, so that the URL can be shown."""
+    if not urls:
+        return urls, None
+    servers, user, password = split_bus_login(urls)
+    if user is None:
+        return ",".join(servers), None
+    return ",".join(server.replace("://", f"://{quote(user, safe='')}@", 1) for server in servers), password
+
+
+def _check_bus(value: object, _: str) -> str:
+    text = str(value)
+    user, secret = split_bus_login(text)[1:]
+    if user is not None and secret is None:
+        # NATS takes that for a token, which would be shown.
+        raise InvalidInput("its login has no password; write `nats://user:password@host`, or set `bus.token`")
+    return text
+
+
+def _check_id(value: object, _: str) -> str:
+    try:
+        return check_id(str(value), "name")
+    except InvalidInput as error:
+        raise InvalidInput(error.message.rstrip(".")) from error
 
 
 def _check_artifacts(value: object, base: str) -> str:
@@ -193,6 +251,12 @@ _MAY_BE_EMPTY: tuple[KeyPath, ...] = (
     ("workspace",),
     ("openai", "base_url"),
     ("artifacts", "store"),
+    ("bus", "url"),
+    ("bus", "credentials_file"),
+    ("bus", "nkey_file"),
+    ("bus", "ca_file"),
+    ("bus", "cert_file"),
+    ("bus", "key_file"),
 )
 """Where nothing stands for the default."""
 _CHECKS: Mapping[KeyPath, Callable[[object, str], object]] = {
@@ -204,4 +268,13 @@ _CHECKS: Mapping[KeyPath, Callable[[object, str], object]] = {
     ("openai", "api_key"): _check_key,
     ("probe", "allow"): _check_targets,
     ("agents", "directories"): _check_directories,
+    ("bus", "url"): _check_bus,
+    ("bus", "token"): _check_key,
+    ("bus", "credentials_file"): _check_file,
+    ("bus", "nkey_file"): _check_file,
+    ("bus", "ca_file"): _check_file,
+    ("bus", "cert_file"): _check_file,
+    ("bus", "key_file"): _check_file,
+    ("bus", "tenant"): _check_id,
+    ("bus", "principal"): _check_id,
 }

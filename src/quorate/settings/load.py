@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from quorate.errors import InvalidFiles, InvalidInput
 from quorate.security.secrets import Secret
-from quorate.settings.check import check_key_strength, check_model, check_value, split_password
+from quorate.settings.check import check_key_strength, check_model, check_value, split_bus_password, split_password
 from quorate.settings.keys import KeyPath, convert, find_key, list_keys, nest, suggest
 from quorate.settings.references import expand, has_reference
 from quorate.settings.sources import (
@@ -29,7 +29,7 @@ from quorate.settings.sources import (
     read_text,
     read_toml,
 )
-from quorate.settings.values import DATABASE_PASSWORD, Settings
+from quorate.settings.values import BUS_PASSWORD, DATABASE_PASSWORD, Settings
 
 _CREDENTIAL = re.compile(
     r"[A-Z][A-Z0-9_]*_(?:API_KEY|API_BASE|BASE_URL|ENDPOINT)(?:_[A-Z0-9]+)?|(?:AWS|AZURE|GOOGLE|OLLAMA)_[A-Z0-9_]+"
@@ -136,14 +136,20 @@ class _Merger:
         """Build the settings; what holds between two of them is checked here."""
         written = self._values.get(("database",)) or database
         shown, password = split_password(str(written))
-        values = {**self._values, ("database",): shown, ("environment",): environment}
+        servers, bus_password = split_bus_password(str(self._values.get(("bus", "url")) or ""))
+        values = {
+            **self._values,
+            ("database",): shown,
+            ("bus", "url"): servers,
+            ("environment",): environment,
+        }
         self._check_models()
         named = _find_names(str(self._values.get(("gateway",)) or ""))
         credentials = {
             n: Secret(v) for n, v in self._variables.items() if v and (_CREDENTIAL.fullmatch(n) or n in named)
         }
-        if password is not None:
-            credentials[DATABASE_PASSWORD] = Secret(password)
+        passwords = {DATABASE_PASSWORD: password, BUS_PASSWORD: bus_password}
+        credentials |= {name: Secret(value) for name, value in passwords.items() if value is not None}
         settings = msgspec.structs.replace(_build(values), credentials=credentials)
         if settings.environment != "dev":
             weak = check_key_strength(settings.openai.api_key, base_url=settings.openai.base_url)

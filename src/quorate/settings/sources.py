@@ -22,6 +22,7 @@ RESERVED = {"QUORATE_CONFIG", "QUORATE_SECRETS_DIR"}
 """Variables that say where settings are, and are none themselves."""
 ALIASES: dict[str, KeyPath] = {
     "QUORATE_ENV": ("environment",),
+    "QUORATE_BUS_URL": ("bus", "url"),
     "OPENAI_API_KEY": ("openai", "api_key"),
     "OPENAI_BASE_URL": ("openai", "base_url"),
 }

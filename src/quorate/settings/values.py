@@ -14,6 +14,8 @@ Environment = Literal["dev", "staging", "prod"]
 Level = Literal["debug", "info", "warning", "error"]
 DATABASE_PASSWORD = "QUORATE_DATABASE_PASSWORD"  # noqa: S105  # a name
 """Under which name the password of the database's URL is kept."""
+BUS_PASSWORD = "QUORATE_BUS_PASSWORD"  # noqa: S105  # a name
+"""Under which name the password of the bus's URL is kept."""
 
 PLAIN = ("_REGION", "_LOCATION", "_PROJECT", "_PROFILE", "_VERSION")
 """How the names of variables end that hold no secret."""
@@ -152,6 +154,54 @@ class ArtifactSettings(Struct, frozen=True, kw_only=True):
     """Above how many kilobytes of 1,024 bytes a tool's result becomes an artifact."""
 
 
+class BusSettings(Struct, frozen=True, kw_only=True):
+    """How processes that share a database tell each other at once what it tells them a little later."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description=(
+                "The NATS server over which processes wake each other, or several of a cluster with commas between. "
+                "Without one they find work by looking. `QUORATE_BUS_URL` is the same."
+            ),
+            examples=["tls://nats.internal:4222"],
+        ),
+    ] = ""
+    """Where the servers are, with commas between; empty for no bus."""
+    token: Annotated[
+        Secret | None, Meta(description="The token that lets us in there.", examples=["${NATS_TOKEN}"])
+    ] = None
+    """A token that lets us in; hidden in every text form."""
+    credentials_file: Annotated[
+        str, Meta(description="The credentials file (`.creds`) that lets us in there.", examples=["worker.creds"])
+    ] = ""
+    """A credentials file; absolute once loaded."""
+    nkey_file: Annotated[
+        str, Meta(description="The file with the NKEY seed that lets us in there.", examples=["worker.nk"])
+    ] = ""
+    """A file with an NKEY seed; absolute once loaded."""
+    ca_file: Annotated[
+        str,
+        Meta(
+            description="Whose certificates are believed there. Without one: the system's own list.",
+            examples=["ca.pem"],
+        ),
+    ] = ""
+    """Whose certificates are believed; absolute once loaded. With one, the connection always is secured."""
+    cert_file: Annotated[str, Meta(description="Our own certificate, where it is asked for.", examples=["us.pem"])] = ""
+    """Our own certificate; absolute once loaded."""
+    key_file: Annotated[str, Meta(description="The private key of that certificate.", examples=["us.key"])] = ""
+    """The key of our certificate; absolute once loaded."""
+    tenant: Annotated[
+        str, Meta(description="As which tenant of the bus the fleet talks there.", examples=["default"])
+    ] = "default"
+    """As which tenant of the bus the fleet talks."""
+    principal: Annotated[
+        str, Meta(description="As whom we talk there: answers come to that one's inbox.", examples=["worker"])
+    ] = "local"
+    """As whom we talk."""
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """Everything Quorate is told from outside, checked; built by `load_settings`."""
 
@@ -218,12 +268,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How this process owns runs."""
     artifacts: ArtifactSettings = ArtifactSettings()
     """Where bytes that are too large for messages go."""
+    bus: BusSettings = BusSettings()
+    """How processes tell each other what is new."""
     credentials: dict[str, Secret] = {}
     """What other model providers need, as variables such as `GROQ_API_KEY` gave it; no setting itself."""
 
     def list_secrets(self) -> tuple[Secret, ...]:
         """List every secret there is, so that what is written for others can be kept free of them."""
-        named = (self.openai.api_key, self.artifacts.keys)
+        named = (self.openai.api_key, self.artifacts.keys, self.bus.token)
         others = [secret for name, secret in self.credentials.items() if not name.endswith(PLAIN)]
         return (*(secret for secret in named if secret is not None), *others)
 

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from quorate.clock import Clock
 from quorate.errors import Conflict, Unavailable
-from quorate.events import AnyEvent, RunSummary, Status
-from quorate.ports import Log, RunOrder
+from quorate.events import AnyEvent
+from quorate.ports import Log
+from quorate.state.around import LogAround
 
 T = TypeVar("T")
 
@@ -18,7 +19,7 @@ FIRST_S = 0.1
 LONGEST_S = 2.0
 
 
-class PatientLog:
+class PatientLog(LogAround):
     """A log that is asked again while it cannot be reached, with growing and spread waits.
 
     An append whose connection was lost may have been committed: when the next try conflicts, its own rows are looked
@@ -33,7 +34,7 @@ class PatientLog:
         max_wait_s: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.max_wait_s = max_wait_s
         """After how many seconds without an answer the store counts as gone."""
         self._clock = clock
@@ -44,6 +45,8 @@ class PatientLog:
         try:
             await self.inner.append(run, events, expected=expected)
         except Unavailable:
+            if self.max_wait_s < FIRST_S:
+                raise
             await self._append_again(run, events, expected=expected)
 
     async def read(self, run: str, *, after: int = 0, limit: int | None = None) -> list[AnyEvent]:
@@ -57,26 +60,6 @@ class PatientLog:
     async def last(self, run: str) -> int:
         """Return the last position; see `quorate.ports.Log`."""
         return await self._insist(lambda: self.inner.last(run))
-
-    async def list_runs(
-        self,
-        *,
-        status: Status | None = None,
-        agent: str | None = None,
-        session: str | None = None,
-        tenant: str | None = None,
-        order: RunOrder = "newest",
-        before: str | None = None,
-        limit: int = 50,
-    ) -> list[RunSummary]:
-        """List runs, once: whoever looks at a list can look again; see `quorate.ports.Log`."""
-        return await self.inner.list_runs(
-            status=status, agent=agent, session=session, tenant=tenant, order=order, before=before, limit=limit
-        )
-
-    async def delete(self, run: str) -> bool:
-        """Forget a run, once; see `quorate.ports.Log`."""
-        return await self.inner.delete(run)
 
     async def _append_again(self, run: str, events: Sequence[AnyEvent], *, expected: int) -> None:
         """Append what may be there already, as nobody answered the first time."""

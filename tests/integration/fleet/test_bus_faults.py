@@ -24,7 +24,7 @@ from quorate.settings.values import WorkerSettings
 from quorate.specs import Request
 from quorate.testing.nats_server import NatsServer, open_nats_server
 
-PATIENCE = NatsPatience(wait_s=0.02, longest_wait_s=0.1, connect_s=2, request_s=1, drain_s=1, ping_s=0.2)
+PATIENCE = NatsPatience(wait_s=0.02, longest_wait_s=0.1, regroup_s=0.3, connect_s=2, request_s=1, drain_s=1, ping_s=0.2)
 STEPS = 6
 
 
@@ -116,7 +116,9 @@ async def check_whole(runtime: Runtime, journal: Journal, followed: dict[str, li
     assert len(journal.done) == len(set(journal.done)) == STEPS * len(followed)
 
 
-async def run_under(server: NatsServer, database: str, harm: Callable[[], AsyncIterator[None]], *, runs: int) -> None:
+async def run_under(
+    server: NatsServer, database: str, harm: Callable[[], AsyncIterator[None]], *, runs: int, within_s: float = 90
+) -> None:
     """Queue runs, let a worker do them and others follow them, while something befalls the bus."""
     journal = Journal()
     agent = journal.build_agent()
@@ -127,7 +129,7 @@ async def run_under(server: NatsServer, database: str, harm: Callable[[], AsyncI
         working(database, worker_bus, agent),
     ):
         followed: dict[str, asyncio.Task[tuple[list[AnyEvent], str]]] = {}
-        async with asyncio.timeout(90), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
             harming = harm()
             for number in range(runs):
                 handle = await door.submit(f"run{number}", agent="steps", start=False)
@@ -163,6 +165,24 @@ async def test_a_bus_that_is_cut_off_harms_no_run(server: NatsServer, database: 
         server.resume()
 
     await run_under(server, database, harm, runs=6)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(240)
+async def test_a_bus_that_is_cut_off_for_a_minute_harms_no_run(server: NatsServer, database: str) -> None:
+    """The same with a whole minute, and with runs that are queued all the time."""
+
+    async def harm() -> AsyncIterator[None]:
+        yield
+        server.pause()
+        for _ in range(24):
+            await asyncio.sleep(2.5)
+            yield
+        server.resume()
+        for _ in range(4):
+            yield
+
+    await run_under(server, database, harm, runs=30, within_s=180)
 
 
 async def test_a_bus_that_never_comes_back_harms_no_run(server: NatsServer, database: str) -> None:

@@ -32,7 +32,7 @@ WANTED: Heard = [
 
 
 def build_connection() -> tuple[Connection, Heard]:
-    connection = Connection(window_bytes=1000, wait_s=0.1, longest_wait_s=1.0, is_secure=False)
+    connection = Connection(window_bytes=1000, wait_s=0.1, longest_wait_s=1.0, regroup_s=1.0, is_secure=False)
     heard: Heard = []
     connection.sinks[b"1"] = lambda *message: heard.append(message)
     return connection, heard

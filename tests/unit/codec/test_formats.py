@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import msgspec
@@ -60,7 +60,7 @@ def test_binary_is_really_binary(format_: str, begins: bytes) -> None:
 
 
 @contextmanager
-def without(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without(name: str, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     with monkeypatch.context() as patched:
         for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
             patched.delitem(sys.modules, module)

@@ -89,16 +89,34 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         max_mb = 5
         keys = "${{KEYS}}"
         above_kb = 32
+        [bus]
+        url = "tls://nats-1.internal, tls://nats-2.internal:4223"
+        token = "${{TOKEN}}"
+        credentials_file = "us.creds"
+        nkey_file = "us.nk"
+        ca_file = "ca.pem"
+        cert_file = "us.pem"
+        key_file = "us.key"
+        tenant = "acme"
+        principal = "worker"
         """,
     )
+    for name in ("us.creds", "us.nk", "ca.pem", "us.pem", "us.key"):
+        write(tmp_path, name, "")
     write(tmp_path, "gateway.toml", "")
-    loaded = read_settings(tmp_path, {"KEYS": "k1:c2VjcmV0"})
+    loaded = read_settings(tmp_path, {"KEYS": "k1:c2VjcmV0", "TOKEN": "let-me-in"})
     settings = loaded.settings
     assert settings.environment == "staging"
     assert (settings.worker.lease_s, settings.worker.concurrency) == (5.0, 4)
     assert (settings.artifacts.store, settings.artifacts.max_mb) == (str(tmp_path / "kept"), 5)
     assert settings.artifacts.keys is not None
     assert "c2VjcmV0" not in repr(settings)
+    assert settings.bus.url == "tls://nats-1.internal,tls://nats-2.internal:4223"
+    assert settings.bus.token is not None
+    assert settings.bus.token in settings.list_secrets()
+    assert "let-me-in" not in repr(settings)
+    assert settings.bus.key_file == str(tmp_path / "us.key")
+    assert (settings.bus.tenant, settings.bus.principal) == ("acme", "worker")
     assert settings.database == str(tmp_path / "data/log.db")
     assert settings.workspace == str(tmp_path / "work")
     assert settings.gateway == str(tmp_path / "gateway.toml")
@@ -109,7 +127,7 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
     assert settings.probe.allow == ("private", "10.0.0.0/8", "db.internal", "2001:db8::1")
     assert settings.agents.directories == (str(tmp_path / "agents"),)
     assert settings.agents.may_replace
-    assert {origin for _, _, origin in list_rows(loaded)} <= {f"quorate.toml:{n}" for n in range(2, 40)}
+    assert {origin for _, _, origin in list_rows(loaded)} <= {f"quorate.toml:{n}" for n in range(2, 60)}
 
 
 def test_all_faults_are_found_at_once(tmp_path: Path) -> None:

@@ -53,6 +53,14 @@ async def test_an_outage_is_waited_out() -> None:
     assert LONGEST_S / 2 <= waits[-1] <= LONGEST_S
 
 
+async def test_who_has_no_patience_asks_once() -> None:
+    outage = Outage(MemoryLog(), Unavailable("away"))
+    log = PatientLog(outage, clock=ManualClock(), max_wait_s=0)  # type: ignore[arg-type]
+    with pytest.raises(Unavailable, match="away"):
+        await log.append("run-1", build_opening("run-1"), expected=0)
+    assert outage.asked == 1
+
+
 async def test_patience_ends() -> None:
     """After the longest wait the outage is raised: the attempt ends, and the run can be resumed."""
     clock, waits = ManualClock(), list[float]()

@@ -18,7 +18,6 @@ from quorate.errors import InvalidInput, UnknownName
 from quorate.events import (
     AnyEvent,
     ModelRequested,
-    RunSummary,
     Status,
     ToolFailed,
     ToolFinished,
@@ -28,7 +27,8 @@ from quorate.events import (
     get_status,
 )
 from quorate.messages import Message, Usage
-from quorate.ports import Log, RunOrder
+from quorate.ports import Log
+from quorate.state.around import LogAround
 
 T = TypeVar("T")
 Output = TypeVar("Output")
@@ -219,52 +219,20 @@ class Stepper(Generic[T]):
         return self._stop
 
 
-class SteppedLog:
+class SteppedLog(LogAround):
     """A log whose writers are stopped at breakpoints, once what they wrote is recorded and before they go on."""
 
     def __init__(self, inner: Log, stepper: Stepper[T], *, run: str) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._run = run
         self._record: Callable[[AnyEvent], Awaitable[None]] = stepper.record
 
     async def append(self, run: str, events: Sequence[AnyEvent], *, expected: int) -> None:
-        """Add events, then wait as long as somebody looks at them; see `quorate.ports.Log`."""
-        await self._inner.append(run, events, expected=expected)
+        """Add events, then wait as long as somebody looks at them."""
+        await self.inner.append(run, events, expected=expected)
         if run == self._run:
             for event in events:
                 await self._record(event)
-
-    async def read(self, run: str, *, after: int = 0, limit: int | None = None) -> list[AnyEvent]:
-        """Return events after a position; see `quorate.ports.Log`."""
-        return await self._inner.read(run, after=after, limit=limit)
-
-    async def read_many(self, runs: Sequence[str]) -> dict[str, list[AnyEvent]]:
-        """Return the whole logs of several runs; see `quorate.ports.Log`."""
-        return await self._inner.read_many(runs)
-
-    async def last(self, run: str) -> int:
-        """Return the last position; see `quorate.ports.Log`."""
-        return await self._inner.last(run)
-
-    async def list_runs(
-        self,
-        *,
-        status: Status | None = None,
-        agent: str | None = None,
-        session: str | None = None,
-        tenant: str | None = None,
-        order: RunOrder = "newest",
-        before: str | None = None,
-        limit: int = 50,
-    ) -> list[RunSummary]:
-        """List runs; see `quorate.ports.Log`."""
-        return await self._inner.list_runs(
-            status=status, agent=agent, session=session, tenant=tenant, order=order, before=before, limit=limit
-        )
-
-    async def delete(self, run: str) -> bool:
-        """Forget a run; see `quorate.ports.Log`."""
-        return await self._inner.delete(run)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from quorate.bus.backends._nats_connection import Connection
 from quorate.bus.backends._nats_wire import NO_RESPONDERS, Fault, build_request, raise_fault, read_status
-from quorate.errors import DeadlineExceeded, InvalidInput, NoResponders, Unavailable
+from quorate.errors import DeadlineExceeded, Forbidden, InvalidInput, NoResponders, Unavailable
 from quorate.ids import new_id
 
 T = TypeVar("T", bound="Answer")
@@ -30,7 +30,8 @@ class Asker:
         self.connection = connection
         self.inbox = f"{prefix}.{new_id('q')}"
         self._numbers = count(1)
-        self._open: dict[bytes, asyncio.Future[tuple[bytes, bytes, bytes | None]]] = {}
+        self._open: dict[bytes, tuple[str, asyncio.Future[tuple[bytes, bytes, bytes | None]]]] = {}
+        """By the end of its inbox each question's subject, and its answer."""
         self._start = len(self.inbox) + 1
 
     async def begin(self) -> None:
@@ -48,12 +49,14 @@ class Asker:
 
         Raises:
             NoResponders: Nobody listens.
+            Forbidden: Our login may not ask there.
             DeadlineExceeded: Nobody answered in time.
             Unavailable: There is no connection, or it was lost.
         """
         token = reply[self._start :].encode()
         loop = asyncio.get_running_loop()
-        answer = self._open[token] = loop.create_future()
+        answer: asyncio.Future[tuple[bytes, bytes, bytes | None]] = loop.create_future()
+        self._open[token] = subject, answer
         timer = loop.call_later(timeout_s, _give_up, answer)
         try:
             await self.connection.send(command)
@@ -93,18 +96,26 @@ class Asker:
             raise_fault(answer.error, what)
         return answer
 
+    def refuse(self, subject: str) -> None:
+        """Tell whoever asked there that our login may not."""
+        for asked, answer in self._open.values():
+            if asked.lower() == subject and not answer.done():
+                answer.set_exception(
+                    Forbidden(f"NATS does not let us publish to {asked!r}: check the permissions of our login.")
+                )
+
     def lose(self) -> None:
         """Tell whoever waits that the connection was lost."""
-        for answer in self._open.values():
+        for _, answer in self._open.values():
             if not answer.done():
                 answer.set_exception(
                     Unavailable("the connection to NATS was lost before it answered; whether it heard is not known.")
                 )
 
     def _hear(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        answer = self._open.get(subject[self._start :])
-        if answer is not None and not answer.done():
-            answer.set_result((subject, data, headers))
+        found = self._open.get(subject[self._start :])
+        if found is not None and not found[1].done():
+            found[1].set_result((subject, data, headers))
 
 
 def _give_up(answer: asyncio.Future[tuple[bytes, bytes, bytes | None]]) -> None:

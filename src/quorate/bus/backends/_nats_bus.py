@@ -17,7 +17,15 @@ from quorate.bus.backends._nats_wire import Wire, raise_fault
 from quorate.bus.backends._nats_work import NatsWork
 from quorate.bus.mailbox import Mailbox
 from quorate.bus.streams import check_entry, check_replay, check_streams, find_queue, find_stream
-from quorate.bus.subjects import build_dead_subject, check_group, check_pattern, check_subject, check_tenant, is_inbox
+from quorate.bus.subjects import (
+    INBOX,
+    build_dead_subject,
+    check_group,
+    check_pattern,
+    check_subject,
+    check_tenant,
+    is_inbox,
+)
 from quorate.errors import DeadlineExceeded, InvalidInput, NoResponders, QuorateError, TooLarge, Unavailable
 from quorate.ports.bus import Message, Receipt, Room, StreamRule, Subscription, Work
 
@@ -53,6 +61,8 @@ class NatsBus:
         self._rules: tuple[StreamRule, ...] = ()
         self._good: set[str] = set()
         """Subjects that were checked."""
+        self._keepers: dict[str, StreamRule] = {}
+        """Which stream keeps what, for subjects that were asked for."""
         self._mailboxes: dict[Mailbox, None] = {}
         self._readers: dict[NatsReader | NatsWork, None] = {}
 
@@ -99,7 +109,8 @@ class NatsBus:
             raise InvalidInput(f"reply {reply[:80]!r} is no inbox: use `request` to ask for an answer.")
         command = self.wire.build(subject, data, headers=headers, reply=reply)
         self._check_size(subject, len(command))
-        await self.connection.post(command, timeout_s=self._publish_timeout_s)
+        is_awaited = subject.startswith(INBOX)
+        await self.connection.post(command, timeout_s=self._publish_timeout_s, is_awaited=is_awaited)
 
     async def flush(self, *, timeout_s: float = 5.0) -> None:
         """Wait until the server has everything that was published here; see `quorate.ports.bus.Bus`."""
@@ -141,6 +152,7 @@ class NatsBus:
         self._mailboxes[mailbox] = None
         try:
             await self._settle()
+            self.connection.check_heard(pattern)
             yield mailbox
         finally:
             self._mailboxes.pop(mailbox, None)
@@ -178,7 +190,7 @@ class NatsBus:
         """Put a message into the stream that keeps its subject; see `quorate.ports.bus.Bus`."""
         if subject not in self._good:
             self._check(subject)
-        rule = find_stream(self._rules, subject)
+        rule = self._keepers.get(subject) or self._find_keeper(subject)
         name, lives = check_entry(id=id, ttl_s=ttl_s)
         own = f"Nats-Msg-Id: {name}\r\nNats-Expected-Stream: {build_stream_name(self._tenant, rule.name)}\r\n"
         if lives is not None:
@@ -271,7 +283,7 @@ class NatsBus:
             await self.connection.settle(timeout_s=self._publish_timeout_s)
 
     async def _say(self, command: bytes) -> None:
-        await self.connection.post(command, timeout_s=self._publish_timeout_s)
+        await self.connection.post(command, timeout_s=self._publish_timeout_s, is_awaited=True)
 
     async def _bury(self, queue: str, data: bytes, headers: dict[str, str], id: str) -> None:
         subject = build_dead_subject(queue, self._tenant)
@@ -286,6 +298,12 @@ class NatsBus:
             if len(self._good) >= MAX_CHECKED:
                 self._good.clear()
             self._good.add(subject)
+
+    def _find_keeper(self, subject: str) -> StreamRule:
+        if len(self._keepers) >= MAX_CHECKED:
+            self._keepers.clear()
+        rule = self._keepers[subject] = find_stream(self._rules, subject)
+        return rule
 
     def _check_size(self, subject: str, size: int) -> None:
         most = self.connection.max_payload

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,27 +24,33 @@ from nats import errors
 from nats.aio.client import PING_PROTO, Client, Server
 
 from quorate.bus.backends._nats_parse import MessageParser
-from quorate.errors import DeadlineExceeded, Unavailable
+from quorate.errors import DeadlineExceeded, Forbidden, Unavailable
 
 Sink = Callable[[bytes, bytes, bytes, bytes | None], None]
 """Takes what came: subject, reply, data, and the block of headers."""
 
+PUBLISH = "publish"
+MAX_REFUSED = 1000
 MARK_EACH = 512
 """After how many messages a ping asks whether they arrived."""
 MARK_S = 0.02
 """After how many seconds it does so for fewer."""
+_REFUSAL = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]+)\"")
 
 
 class Connection(Client):
     """A connection to a NATS server, over as many sockets as it takes."""
 
-    def __init__(self, *, window_bytes: int, wait_s: float, longest_wait_s: float, is_secure: bool) -> None:
+    def __init__(
+        self, *, window_bytes: int, wait_s: float, longest_wait_s: float, regroup_s: float, is_secure: bool
+    ) -> None:
         """Build a connection, closed as yet.
 
         Args:
             window_bytes: How much may be on its way, or wait for a connection.
             wait_s: How long the first wait before connecting again is at most; it doubles.
             longest_wait_s: The longest of those waits.
+            regroup_s: How long others are given to come back as well before what was published meanwhile is sent.
             is_secure: Whether only TLS will do.
         """
         super().__init__()
@@ -52,6 +59,8 @@ class Connection(Client):
         self._ps = MessageParser(self, self.sinks)
         self.lost = 0
         """How many messages were given up with the connection since somebody last asked."""
+        self.refused: dict[tuple[str, str], None] = {}
+        """What the server does not let us do since somebody last asked: `publish` or `subscription`, and where."""
         self._window: deque[bytes] = deque()
         self._window_bytes = 0
         self._max_window_bytes = window_bytes
@@ -65,6 +74,9 @@ class Connection(Client):
         self._wait_s = wait_s
         self._longest_wait_s = longest_wait_s
         self._tries = 0
+        self._regroup_s = regroup_s
+        self._regrouping: asyncio.TimerHandle | None = None
+        """Set while others are given time to come back."""
         self._is_secure = is_secure
         self._pongs: list[asyncio.Future[Any]] = []
         self.did_connect = False
@@ -98,8 +110,11 @@ class Connection(Client):
         except TimeoutError:
             raise Unavailable(f"there is no connection to NATS, and none was made in {timeout_s:.3g} s.") from None
 
-    async def post(self, command: bytes, *, timeout_s: float) -> None:
+    async def post(self, command: bytes, *, timeout_s: float, is_awaited: bool = False) -> None:
         """Send a message that must arrive, or be reported.
+
+        After a connection was lost, others are given time to come back as well before they are sent anything; not so
+        what `is_awaited`: an answer, or what is said to the server itself.
 
         Raises:
             Unavailable: As much waits to be confirmed as may, for longer than `timeout_s`; or it is closed for good.
@@ -112,12 +127,12 @@ class Connection(Client):
         self._window.append(command)
         self._window_bytes += size
         self._sent += 1
-        if self.is_connected:
+        if self.is_connected and (self._regrouping is None or is_awaited):
             self._pending.append(command)
             self._pending_data_size += size
-            if self._sent - self._marked >= MARK_EACH:
+            if self._regrouping is None and self._sent - self._marked >= MARK_EACH:
                 self._mark()
-            elif self._timer is None:
+            elif self._timer is None and self._regrouping is None:
                 self._timer = asyncio.get_running_loop().call_later(MARK_S, self._mark_late)
             await self.kick()
 
@@ -142,11 +157,12 @@ class Connection(Client):
 
         Raises:
             Unavailable: Something was given up since somebody last asked.
+            Forbidden: It did not take something, as our login may not publish it.
             DeadlineExceeded: It does not answer.
         """
         wanted, end = self._sent, asyncio.get_running_loop().time() + timeout_s
         while self._confirmed < wanted and not self.is_closed:
-            if self.is_connected and self._marked < wanted:
+            if self._can_mark and self._marked < wanted:
                 self._mark()
                 await self.kick()
             self._roomy.clear()
@@ -159,7 +175,16 @@ class Connection(Client):
                     f"NATS did not confirm {left} messages in {timeout_s} s; they are sent again when it is back.",
                     unconfirmed=left,
                 ) from None
+        refused = [subject for what, subject in self.refused if what == PUBLISH]
+        for subject in refused:
+            del self.refused[PUBLISH, subject]
         lost, self.lost = self.lost, 0
+        if refused:
+            shown = ", ".join(map(repr, refused[:5]))
+            raise Forbidden(
+                f"NATS does not let us publish to {shown}: check the permissions of our login.",
+                subjects=tuple(refused),
+            )
         if lost:
             raise Unavailable(f"{lost} messages were lost: the connection to NATS ended for good.", lost=lost)
 
@@ -180,6 +205,27 @@ class Connection(Client):
         except TimeoutError:
             raise DeadlineExceeded(f"NATS did not answer in {timeout_s} s.") from None
 
+    def note_refusal(self, words: str) -> str:
+        """Note what a server says that it does not let us do; return the subject that must not be sent to, if any."""
+        found = _REFUSAL.search(words.lower())
+        if found is None:
+            return ""
+        if len(self.refused) >= MAX_REFUSED:
+            del self.refused[next(iter(self.refused))]
+        self.refused[found[1], found[2]] = None
+        return found[2] if found[1] == PUBLISH else ""
+
+    def check_heard(self, pattern: str) -> None:
+        """Raise if the server does not let us hear a subject.
+
+        Raises:
+            Forbidden: It does not.
+        """
+        place = ("subscription", pattern.lower())
+        if place in self.refused:
+            del self.refused[place]
+            raise Forbidden(f"NATS does not let us listen to {pattern!r}: check the permissions of our login.")
+
     async def end(self) -> None:
         """Close it for good, if it was ever begun."""
         if not self.is_connected:
@@ -194,9 +240,10 @@ class Connection(Client):
         self._window.clear()
         self._window_bytes = 0
         self._confirmed = self._sent
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._regrouping):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._regrouping = None
         self._roomy.set()
 
     def choose_server(self, servers: list[Server], info: dict[str, Any]) -> tuple[Server | None, float]:
@@ -206,7 +253,7 @@ class Connection(Client):
         return servers[self._tries % len(servers)], random.uniform(0.0, most)
 
     async def _wait_room(self, timeout_s: float) -> None:
-        if self.is_connected and self._marked < self._sent:
+        if self._can_mark and self._marked < self._sent:
             self._mark()
             await self.kick()
         try:
@@ -235,12 +282,28 @@ class Connection(Client):
         self._pending.append(PING_PROTO)
         self._pending_data_size += len(PING_PROTO)
 
+    @property
+    def _can_mark(self) -> bool:
+        return self.is_connected and self._regrouping is None
+
     def _mark_late(self) -> None:
         self._timer = None
-        if self.is_connected and self._marked < self._sent:
+        if self._can_mark and self._marked < self._sent:
             self._mark()
-            if self._flush_queue is not None and self._flush_queue.empty():
-                self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+            self._kick_late()
+
+    def _kick_late(self) -> None:
+        if self._flush_queue is not None and self._flush_queue.empty():
+            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    def _resend(self) -> None:
+        """Send everything that was not confirmed, in order."""
+        self._regrouping = None
+        if self._window and self.is_connected:
+            self._pending.extend(self._window)
+            self._pending_data_size += self._window_bytes
+            self._mark()
+            self._kick_late()
 
     def _settle(self, upto: int) -> None:
         while self._confirmed < upto and self._window:
@@ -251,11 +314,12 @@ class Connection(Client):
     async def _process_connect_init(self) -> None:
         await super()._process_connect_init()
         # What waited to be written on the last connection is in the window, or was given up by whoever sent it.
-        self._pending = list(self._window)
-        self._pending_data_size = self._window_bytes
+        self._pending, self._pending_data_size = [], 0
         self._tries = 0
-        if self._window:
-            self._mark()
+        if self._regrouping is not None:
+            self._regrouping.cancel()
+        if self.did_connect:  # those whom it is for have lost their connections, too
+            self._regrouping = asyncio.get_running_loop().call_later(self._regroup_s, self._resend)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         if initial_connection and self._is_secure and not info.get("tls_required"):

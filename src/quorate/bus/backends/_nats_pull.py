@@ -108,15 +108,15 @@ class Puller:
         """Look again, since there is room."""
         self._changed.set()
 
-    async def next(self, *, room: int) -> Raw | None:
-        """Take the next message, with room for so many in all; `None` when there is none, and something changed."""
+    async def next(self, *, room: int, wait_s: float | None = None) -> Raw | None:
+        """Take the next message, with room for so many in all; `None` when something changed, or after `wait_s`."""
         loop = asyncio.get_running_loop()
         if self._taken_s:
             self._pace_s += 0.2 * (loop.time() - self._taken_s - self._pace_s)
             self._taken_s = 0.0
         self._callers += 1
         try:
-            raw = await self._wait(min(room, self._look_ahead()))
+            raw = await self._wait(min(room, self._look_ahead()), wait_s)
         finally:
             self._callers -= 1
         if raw is not None:
@@ -138,7 +138,7 @@ class Puller:
             return _MANY
         return max(self._callers, int(self._horizon_s / max(self._pace_s, self._horizon_s / _MANY)))
 
-    async def _wait(self, room: int) -> Raw | None:
+    async def _wait(self, room: int, wait_s: float | None) -> Raw | None:
         wanted = room - self._owed - len(self._items)
         if wanted > 0 and not self.is_over and self._owed <= room // 2:
             await self._ask(wanted)
@@ -147,11 +147,13 @@ class Puller:
         if self.is_over:
             return None
         self._changed.clear()
+        silence_s = 2.5 * HEARTBEAT_S if self._owed else None
         try:
-            async with asyncio.timeout(2.5 * HEARTBEAT_S if self._owed else None):
+            async with asyncio.timeout(silence_s if wait_s is None else wait_s):
                 await self._changed.wait()
         except TimeoutError:
-            self._owed = 0  # nothing is heard of what was asked for
+            if wait_s is None:
+                self._owed = 0  # nothing is heard of what was asked for
         if self._failures:
             wait_s = min(LONGEST_RETRY_S, RETRY_S * 2 ** min(self._failures, 8))
             await asyncio.sleep(random.uniform(wait_s / 2, wait_s))

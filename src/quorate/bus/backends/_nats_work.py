@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
@@ -24,7 +25,7 @@ _SECOND = 1_000_000_000
 class NatsDelivery:
     """A piece of work that a worker was given; a `quorate.ports.bus.Delivery`."""
 
-    __slots__ = ("_at", "_is_answered", "_work", "attempt", "message")
+    __slots__ = ("_at", "_is_answered", "_work", "attempt", "message", "until")
 
     def __init__(self, work: NatsWork, at: str, message: Message, attempt: int) -> None:
         self._work = work
@@ -34,6 +35,8 @@ class NatsDelivery:
         """What is to be done."""
         self.attempt = attempt
         """How often it was given out, this time included."""
+        self.until = asyncio.get_running_loop().time() + work.rule.ack_wait_s
+        """Until when it is this worker's."""
 
     async def ack(self) -> None:
         """Say that it is done; see `quorate.ports.bus.Delivery`."""
@@ -41,6 +44,7 @@ class NatsDelivery:
 
     async def in_progress(self) -> None:
         """Say that it is being worked on; see `quorate.ports.bus.Delivery`."""
+        self.until = asyncio.get_running_loop().time() + self._work.rule.ack_wait_s
         await self._work.say(build_bare(self._at, b"+WPI"))
 
     async def nak(self, reason: str, *, delay_s: float | None = None) -> None:
@@ -91,7 +95,11 @@ class NatsWork:
         while True:
             if self._puller.is_over and not self._puller.has_items:
                 raise StopAsyncIteration
-            raw = await self._puller.next(room=self._max_in_flight - len(self._held))
+            room = self._find_room()
+            wait_s = None
+            if not room:  # what was given out and not answered is somebody else's in the end
+                wait_s = max(min(piece.until for piece in self._held) - asyncio.get_running_loop().time(), 0.0)
+            raw = await self._puller.next(room=room, wait_s=wait_s)
             if raw is None:
                 continue
             subject, reply, data, headers = raw
@@ -140,6 +148,12 @@ class NatsWork:
         while (raw := self._puller.pop()) is not None:
             await self.say(build_bare(raw[1].decode(), b"-NAK"))
         await self._puller.end()
+
+    def _find_room(self) -> int:
+        if len(self._held) >= self._max_in_flight:
+            now = asyncio.get_running_loop().time()
+            self._held = {piece for piece in self._held if piece.until > now}
+        return self._max_in_flight - len(self._held)
 
     async def _check(self, message: Message | None, place: Place, *, subject: bytes, at: str) -> NatsDelivery | None:
         """Return what may be given out; what was tried too often, or is another tenant's, is put aside."""

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count
+from types import MappingProxyType
 
 from quorate.bus.backends._local_queue import LocalQueue, LocalWork
 from quorate.bus.backends._local_read import LocalReader
@@ -43,6 +44,7 @@ DRAIN_S = 5.0
 """How long the end of a bus waits for its subscribers to take what has come."""
 MAX_CHECKED = 4096
 """How many subjects are remembered as good ones."""
+MAX_HEADERS = 256
 
 
 class LocalBroker:
@@ -83,6 +85,10 @@ class Account:
         self._broker = broker
         self._shelves: dict[str, Shelf] = {}
         self._queues: dict[str, LocalQueue] = {}
+        self._keepers: dict[str, LocalQueue | Shelf] = {}
+        """What keeps which subject, for those that were asked for."""
+        self._untold: set[str] = set()
+        """Subjects that nothing keeps."""
         self.appended = asyncio.Event()
         """Set and replaced when a stream has something new."""
 
@@ -106,6 +112,8 @@ class Account:
             else:
                 self._shelves[rule.name] = Shelf(rule, clock=self._broker.clock)
         self.rules = checked
+        self._keepers.clear()
+        self._untold.clear()
 
     def find_queue(self, name: str) -> LocalQueue:
         """Find a queue by name."""
@@ -118,13 +126,36 @@ class Account:
     def append(
         self, subject: str, data: bytes, *, headers: Mapping[str, str], id: str | None, ttl_s: float | None
     ) -> Receipt:
-        """Keep a message in the stream of its subject."""
-        rule = find_stream(self.rules, subject)
-        keeper = self._queues.get(rule.name) or self._shelves[rule.name]
+        """Keep a message in the stream of its subject.
+
+        Raises:
+            InvalidInput: No stream keeps it.
+            RateLimited: The stream is full.
+        """
+        keeper = self._keepers.get(subject)
+        if keeper is None:
+            rule = find_stream(self.rules, subject)
+            if len(self._keepers) >= MAX_CHECKED:
+                self._keepers.clear()
+            keeper = self._keepers[subject] = self._queues.get(rule.name) or self._shelves[rule.name]
         receipt = keeper.append(subject, data, headers=headers, id=id, ttl_s=ttl_s)
         self.appended.set()
         self.appended = asyncio.Event()
         return receipt
+
+    def keep(self, message: Message) -> None:
+        """Keep what was only told, where a stream keeps its subject and is not full, as a server does."""
+        subject = message.subject
+        if not self.rules or subject in self._untold:
+            return
+        try:
+            self.append(subject, message.data, headers=message.headers, id=None, ttl_s=None)
+        except InvalidInput:
+            if len(self._untold) >= MAX_CHECKED:
+                self._untold.clear()
+            self._untold.add(subject)
+        except RateLimited:
+            return
 
     def _bury(self, queue: str, data: bytes, headers: Mapping[str, str], id: str) -> None:
         subject = build_dead_subject(queue, self.tenant)
@@ -159,6 +190,8 @@ class LocalBus:
         self._prefix = f"{INBOX}_{check_id(principal, 'principal')}."
         self._good: set[str] = set()
         """Subjects that were checked."""
+        self._headers: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+        """Headers that were checked; a run sends the same ones again and again."""
         self._mailboxes: dict[Mailbox, str | None] = {}
         self._works: set[LocalWork] = set()
         self._is_closed = False
@@ -170,7 +203,9 @@ class LocalBus:
         self._check(subject, data)
         if reply and not is_inbox(reply):
             raise InvalidInput(f"reply {reply[:80]!r} is no inbox: use `request` to ask for an answer.")
-        message = Message(subject=subject, data=data, headers=check_headers(headers) if headers else {}, reply=reply)
+        message = Message(
+            subject=subject, data=data, headers=self._check_headers(headers) if headers else {}, reply=reply
+        )
         account = self._account
         if subject in account.answers:
             future = account.answers[subject]
@@ -178,9 +213,7 @@ class LocalBus:
                 future.set_result(message)
             return
         behind = account.tell(message)
-        if account.rules:
-            with suppress(InvalidInput, RateLimited):  # no stream keeps it, or a full one does not, as on a server
-                account.append(subject, data, headers=message.headers, id=None, ttl_s=None)
+        account.keep(message)
         if behind is not None:
             await asyncio.sleep(0)  # one turn for whoever is behind
 
@@ -297,6 +330,15 @@ class LocalBus:
             self._good.add(subject)
         if len(data) > MAX_BYTES:
             raise TooLarge(f"a message of {len(data)} bytes for {subject!r}; at most {MAX_BYTES} are sent.")
+
+    def _check_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        key = tuple(headers.items())
+        kept = self._headers.get(key)
+        if kept is None:
+            if len(self._headers) >= MAX_HEADERS:
+                self._headers.clear()
+            kept = self._headers[key] = MappingProxyType(check_headers(headers))
+        return kept
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -71,6 +71,9 @@ class NatsPatience(Struct, frozen=True, kw_only=True):
     wait_s: float = 0.1
     """The longest first wait before connecting again; it doubles, and is spread from nothing to that."""
     longest_wait_s: float = 2.0
+    regroup_s: float = 2.0
+    """After a connection came back: how long others are given to come back as well, before they are sent what was
+    published meanwhile. Nobody hears what is told while he is away."""
     attempts: int = -1
     """How often in a row one server is tried again before it is given up; -1 for ever."""
     ping_s: float = 5.0
@@ -116,10 +119,14 @@ async def open_nats_bus(
         from quorate.bus.backends._nats_bus import NatsBus
     except ImportError as error:
         raise MissingExtra("a bus over NATS", "nats") from error
-    patience = patience or NatsPatience()
+    patience, tenant = patience or NatsPatience(), check_id(tenant, "tenant")
     prefix = f"{INBOX}_{check_id(principal, 'principal')}"
     urls = check_servers([servers] if isinstance(servers, str) else servers, login=login)
     bus: NatsBus | None = None
+
+    def refuse(subject: str) -> None:
+        if bus is not None:
+            bus.asker.refuse(subject)
 
     async def lose() -> None:
         if bus is not None:
@@ -129,11 +136,11 @@ async def open_nats_bus(
         if bus is not None:
             bus.reset()
 
-    connection = await _connect(urls, login=login, tls=tls, prefix=prefix, patience=patience, lose=lose, find=find)
+    connection = await _connect(
+        urls, login=login, tls=tls, prefix=prefix, patience=patience, lose=lose, find=find, refuse=refuse
+    )
     try:
-        bus = NatsBus(
-            connection, tenant=check_id(tenant, "tenant"), prefix=prefix, publish_timeout_s=patience.request_s
-        )
+        bus = NatsBus(connection, tenant=tenant, prefix=prefix, publish_timeout_s=patience.request_s)
         await _check(bus, urls, tuple(streams), system=system, tls=tls, prefix=prefix, patience=patience)
         await bus.begin(tuple(streams), timeout_s=patience.request_s)
         try:
@@ -215,6 +222,7 @@ async def _connect(
     patience: NatsPatience,
     lose: Callable[[], Awaitable[None]],
     find: Callable[[], Awaitable[None]],
+    refuse: Callable[[str], None] = lambda subject: None,
 ) -> Connection:
     from quorate.bus.backends._nats_connection import Connection
 
@@ -226,6 +234,7 @@ async def _connect(
         window_bytes=patience.window_bytes,
         wait_s=patience.wait_s,
         longest_wait_s=patience.longest_wait_s,
+        regroup_s=patience.regroup_s,
         is_secure=is_secure,
     )
     said: list[Exception] = []
@@ -233,6 +242,9 @@ async def _connect(
 
     async def hear(error: Exception) -> None:
         said[:] = [error]
+        refused = connection.note_refusal(str(error))
+        if refused:
+            refuse(refused)
         if not connection.did_connect and is_refusal(error):
             limit.reschedule(asyncio.get_running_loop().time())
 

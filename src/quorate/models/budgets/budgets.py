@@ -9,13 +9,13 @@ from typing import Literal, Protocol
 from msgspec import Struct, structs
 
 from quorate.clock import SYSTEM_CLOCK, Clock
-from quorate.errors import BudgetExceeded
+from quorate.errors import BudgetExceeded, RateLimited
 from quorate.models.budgets.account import Account, Ask, Standing
 from quorate.models.budgets.local import LocalAccounts
 from quorate.models.budgets.rules import DAY_S, BudgetRule, Cap, build_caps
 from quorate.models.budgets.shared import SharedAccounts
 from quorate.models.cost import NANO
-from quorate.models.ledger import Ledger, Spending
+from quorate.models.ledger import Ledger, Spending, bound_tokens
 from quorate.models.limits.limiter import Pause, pause
 from quorate.ports import KeyValue
 from quorate.specs import Caller
@@ -23,6 +23,8 @@ from quorate.specs import Caller
 HOLD_S = 1800.0
 """Longer than any call takes, its retries included: only then may its process count as dead."""
 MAX_KNOWN = 8192
+MAX_WAITING = 1000
+"""Calls that wait for what others may give back; all of a budget look again whenever one does."""
 LOOK_S = 0.25
 
 
@@ -90,6 +92,7 @@ class Budgets:
         pause: Pause = pause,
         wait_s: float = 30.0,
         hold_s: float = HOLD_S,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         """Keep budgets.
 
@@ -102,6 +105,7 @@ class Budgets:
             pause: How waits are done.
             wait_s: How long a call waits for others that have set aside all there is.
             hold_s: How long what a dead process set aside stays so.
+            max_waiting: How many calls may wait at once; a further one is refused.
         """
         self.rules = tuple(rules)
         self.ledger = ledger
@@ -112,10 +116,16 @@ class Budgets:
         self._clock = clock
         self._pause = pause
         self._wait_s = wait_s
+        self._max_waiting = max_waiting
         self._known: dict[tuple[object, ...], tuple[Cap, ...]] = {}
         self._scopes = frozenset(rule.scope for rule in self.rules)
         self._by_run = any("run" in (rule.scope, rule.period) for rule in self.rules)
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait at the moment."""
+        return sum(map(len, self._waiting.values()))
 
     def now(self) -> float:
         """Return the time of periods."""
@@ -156,6 +166,7 @@ class Budgets:
 
         Raises:
             BudgetExceeded: One of them cannot pay for it.
+            RateLimited: Too many wait for what others may give back.
             Unavailable: The accounts cannot be reached, so nothing may be spent.
         """
         amounts: list[tuple[int, int]] = []
@@ -175,9 +186,13 @@ class Budgets:
 
     async def release(self, reservation: Reservation) -> None:
         """Give back what was set aside for a call that used nothing."""
-        for cap, held in zip(reservation.caps, reservation.amounts, strict=True):
-            await self._accounts.settle(cap, held, (0, 0))
-            self._wake(cap)
+        if self._accounts.is_shared:
+            async with asyncio.TaskGroup() as group:  # all at once, so that whoever leaves leaves none of them
+                for place in range(len(reservation.caps)):
+                    group.create_task(self._release_one(reservation, place))
+            return
+        for place in range(len(reservation.caps)):
+            await self._release_one(reservation, place)
 
     async def settle(self, reservation: Reservation | None, spending: Spending) -> None:
         """Book what a call really used; it does not fail, as the reply is there and paid for."""
@@ -194,11 +209,16 @@ class Budgets:
         if self.ledger is not None:
             await self.ledger.book(spending)
 
+    async def _release_one(self, reservation: Reservation, place: int) -> None:
+        cap = reservation.caps[place]
+        await self._accounts.settle(cap, reservation.amounts[place], (0, 0))
+        self._wake(cap)
+
     async def _settle_one(self, reservation: Reservation, place: int, spending: Spending) -> None:
         cap, held = reservation.caps[place], reservation.amounts[place]
         # A model whose price nobody knows answered after all: it costs what was set aside.
         usd = held[0] if spending.usd is None else spending.usd
-        tokens = spending.usage.total_tokens
+        tokens = bound_tokens(spending.usage.total_tokens)
         await self._accounts.settle(cap, held, (usd, tokens))
         if self._waiting:
             self._wake(cap)
@@ -210,6 +230,14 @@ class Budgets:
         outcome = await self._accounts.take(cap, ask)
         if not isinstance(outcome, Standing):
             return outcome
+        if outcome.is_busy and self.waiting >= self._max_waiting:
+            raise RateLimited(
+                f"{self._max_waiting} calls wait for what others may give back to a budget, such as {cap.budget!r}: "
+                "try again.",
+                retry_after_s=LOOK_S,
+                source="gateway",
+                limit=cap.budget,
+            )
         until = self._clock.monotonic() + self._wait_s
         while outcome.is_busy and self._clock.monotonic() < until:
             turn = asyncio.get_running_loop().create_future()

@@ -11,6 +11,8 @@ from quorate.models.budgets.account import Account, Ask, Standing, settle, take
 from quorate.models.budgets.rules import Cap
 
 MAX_ACCOUNTS = 100_000
+SWEEP_S = 1.0
+"""How long no room is looked for again where there was none: that takes a look at all accounts."""
 
 
 class _Kept(Struct):
@@ -31,6 +33,7 @@ class LocalAccounts:
         self._max_accounts = max_accounts
         self._accounts: dict[str, _Kept] = {}
         self._sweep_at = 1024
+        self._full_at: float | None = None
 
     def now(self) -> float:
         """Return the time of periods."""
@@ -64,14 +67,18 @@ class LocalAccounts:
 
     def _sweep(self, now: float) -> None:
         """Make room: what has expired goes, and then the older half of the runs of which nothing is under way."""
+        if self._full_at is not None and abs(now - self._full_at) < SWEEP_S:
+            raise self._refuse()
         kept = {key: one for key, one in self._accounts.items() if one.expires > now or one.account.held}
         if len(kept) >= self._max_accounts:
             idle = [key for key, one in kept.items() if one.is_run and not one.account.held]
             for key in idle[: len(idle) // 2 + 1]:
                 del kept[key]
         self._accounts = kept
-        if len(kept) >= self._max_accounts:
-            raise Unavailable(
-                f"{self._max_accounts} budgets are kept in memory, which is as many as fit: use a database."
-            )
+        self._full_at = now if len(kept) >= self._max_accounts else None
+        if self._full_at is not None:
+            raise self._refuse()
         self._sweep_at = min(self._max_accounts, max(1024, 2 * len(kept)))
+
+    def _refuse(self) -> Unavailable:
+        return Unavailable(f"{self._max_accounts} budgets are kept in memory, which is as many as fit: use a database.")

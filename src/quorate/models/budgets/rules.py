@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from quorate.models.cost import NANO
+from quorate.models.scopes import find_rule_faults, find_scope_value, shorten
 from quorate.specs import Caller
 
 BudgetScope = Literal["global", "model", "tenant", "agent", "key", "session", "run"]
@@ -19,7 +18,6 @@ Period = Literal["run", "day", "month", "total"]
 DAY_S = 86_400
 KEPT_S = {"run": 35 * DAY_S, "day": 3 * DAY_S, "month": 40 * DAY_S}
 """How long after its last change an account is kept; those without a period for ever."""
-MAX_VALUE = 120
 RUN_CAP = "cost_usd"
 """The name of the budget that a run brings along."""
 
@@ -67,38 +65,20 @@ def get_name(rule: BudgetRule) -> str:
 
 def find_faults(rules: Sequence[BudgetRule]) -> list[tuple[int, str]]:
     """List what does not hold together, each with the rule's place."""
-    faults: list[tuple[int, str]] = []
-    seen: dict[str, int] = {}
-    for place, rule in enumerate(rules):
-        if rule.usd is None and rule.tokens is None:
-            faults.append((place, "bounds nothing: set `usd`, `tokens`, or both"))
-        if rule.scope == "global" and rule.match != "*":
-            faults.append((place, f"`match` {rule.match!r} has nothing to match: choose a `scope`, or leave it out"))
-        first = seen.setdefault(get_name(rule), place)
-        if first != place:
-            faults.append((place, f"pays for what rule {first + 1} pays for: give one of them a `name` of its own"))
-    return faults
+    return find_rule_faults(
+        rules,
+        name=get_name,
+        other=lambda rule: rule.usd,
+        nothing="bounds nothing: set `usd`, `tokens`, or both",
+        twice="pays for what rule {} pays for",
+    )
 
 
 def find_value(rule: BudgetRule, *, model: str, caller: Caller) -> str | None:
     """Find whose budget a call draws on; `None` when the rule is not for it."""
     if (rule.model and rule.model != model) or (rule.period == "run" and not caller.run):
         return None
-    if rule.scope == "global":
-        return ""
-    values = {
-        "model": model,
-        "tenant": caller.tenant,
-        "agent": caller.agent,
-        "key": caller.principal,
-        "session": caller.session,
-        "run": caller.run,
-    }
-    value = values[rule.scope]
-    if not value or not (rule.match == "*" or fnmatchcase(value, rule.match)):
-        return None
-    # Agents, principals and sessions of two tenants may have the same name.
-    return f"{caller.tenant}/{value}" if rule.scope in ("agent", "key", "session", "run") else value
+    return find_scope_value(rule, caller, {"model": model})
 
 
 def build_caps(rules: Sequence[BudgetRule], *, model: str, caller: Caller, now: float) -> tuple[Cap, ...]:
@@ -127,7 +107,7 @@ def write_stamp(period: Period, now: float) -> str:
 def _build_cap(rule: BudgetRule, value: str, stamp: str, *, ttl_s: float | None) -> Cap:
     name = get_name(rule)
     return Cap(
-        key=f"budgets/{_shorten(name)}/{_shorten(value)}/{stamp}",
+        key=f"budgets/{shorten(name)}/{shorten(value)}/{stamp}",
         budget=name,
         scope=rule.scope,
         value=value,
@@ -136,7 +116,3 @@ def _build_cap(rule: BudgetRule, value: str, stamp: str, *, ttl_s: float | None)
         tokens=rule.tokens,
         ttl_s=ttl_s,
     )
-
-
-def _shorten(words: str) -> str:
-    return words if len(words) <= MAX_VALUE else hashlib.sha256(words.encode()).hexdigest()

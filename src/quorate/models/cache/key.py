@@ -71,6 +71,12 @@ class CacheKey:
         self._last = (request, key)
         return key
 
+    def for_scope(self, scope: Scope) -> CacheKey:
+        """Return what gives requests their keys for others who share: this very one where they are the same."""
+        if scope == self.scope:
+            return self
+        return CacheKey(self._secret, model=self.model, scope=scope, policy=self.policy)
+
 
 def new_secret() -> bytes:
     """Make the secret of one process, which nothing outside can know."""

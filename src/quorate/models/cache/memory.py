@@ -6,14 +6,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-import msgspec
-
-from quorate.models.cache.rule import Invalidation, Stored
+from quorate.models.cache.rule import Invalidation, Stored, write_stored
 
 ENTRY_BYTES = 400
 """What an entry costs beside its answer's bytes."""
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class MemoryCache:
@@ -53,8 +49,9 @@ class MemoryCache:
         return found[0]
 
     async def keep(self, key: bytes, stored: Stored, *, ttl_s: float) -> bool:
-        """Keep an answer and say so, or leave it when it is too large."""
-        size = len(_encode(stored))
+        """Keep an answer and say so, or leave it when it is too large, or cannot be written down."""
+        written = write_stored(stored)
+        size = self._most_entry + 1 if written is None else len(written)
         if size > self._most_entry or size + ENTRY_BYTES > self._most_bytes:
             return False
         if key in self._entries:

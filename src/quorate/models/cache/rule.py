@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from fnmatch import translate
 from typing import Annotated, Literal, Protocol
 
@@ -12,6 +13,11 @@ from msgspec import Meta, Struct, structs
 from quorate.messages import Reply, Usage
 from quorate.models.cache.key import Scope
 from quorate.specs import ModelSettings, Request
+
+REMEMBERED = 64
+"""Invalidations that a question under way is checked against."""
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class CacheRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +73,27 @@ class Invalidation(Struct, frozen=True, kw_only=True, tag_field="kind", tag="cac
         )
 
 
+class Recent:
+    """The last invalidations, which an answer that was under way meanwhile is checked against."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """How many there were."""
+        self._last: deque[Invalidation] = deque(maxlen=REMEMBERED)
+
+    def note(self, which: Invalidation) -> None:
+        """Remember one."""
+        self.count += 1
+        self._last.append(which)
+
+    def meets(self, stored: Stored, before: int) -> bool:
+        """Whether an answer was to be forgotten since there were so many."""
+        since = self.count - before
+        if since > len(self._last):  # too many to have been remembered
+            return True
+        return since > 0 and any(which.meets(stored) for which in list(self._last)[-since:])
+
+
 class CacheStore(Protocol):
     """Where answers are kept; it may forget any of them at any time."""
 
@@ -120,14 +147,25 @@ def is_asked_to_repeat(settings: ModelSettings) -> bool:
     return settings.temperature == 0
 
 
-def is_whole(reply: Reply) -> bool:
-    """Whether an answer may be given again: it is at its end, says something, and its calls can be read."""
+def write_stored(stored: Stored) -> bytes | None:
+    """Write an answer down, or return `None` where that cannot be, as with half of a character in it."""
+    try:
+        return _encode(stored)
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_whole(reply: Reply, request: Request) -> bool:
+    """Whether an answer may be given again: it is at its end, says something, and what must be JSON is."""
     if reply.stop not in ("end", "tool_calls") or not reply.message.parts:
         return False
     calls = reply.message.tool_calls
-    if not calls:
-        return bool(reply.message.text)
+    text = reply.message.text
+    if not calls and (request.output is None or not text):
+        return bool(text)
     try:
+        if not calls:
+            msgspec.json.decode(text, type=msgspec.Raw)
         for call in calls:
             msgspec.json.decode(call.arguments, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeError):

@@ -7,7 +7,8 @@ whatever is there. So the store is bounded without counting, and every operation
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from quorate.errors import InvalidInput, TooLarge, Unavailable
@@ -83,12 +84,14 @@ class SharedCache:
         max_entries: int = 10_000,
         max_entry_bytes: int = 256 << 10,
         timeout_s: float = TIMEOUT_S,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._places = places
         self._secret = check_secret(secret)
         self._most = max_entries
         self._most_entry = max_entry_bytes
         self._timeout_s = timeout_s
+        self._now = now
 
     async def find(self, key: bytes) -> Stored | None:
         """Find what is kept under a key and has not expired; raises what the port says."""
@@ -97,12 +100,12 @@ class SharedCache:
                 data = await self._places.read(self._place(key))
         except TimeoutError as error:
             raise _too_slow(self._timeout_s) from error
-        return None if data is None else unseal(data, secret=self._secret, key=key)
+        return None if data is None else unseal(data, secret=self._secret, key=key, now=self._now())
 
     async def keep(self, key: bytes, stored: Stored, *, ttl_s: float) -> bool:
-        """Keep an answer and say so, or leave it when it is too large; raises what the port says."""
-        data = seal(key, stored, secret=self._secret)
-        if len(data) > self._most_entry:
+        """Keep an answer and say so, or leave what does not fit or cannot be written; raises what the port says."""
+        data = seal(key, stored, secret=self._secret, until=self._now() + ttl_s)
+        if data is None or len(data) > self._most_entry:
             return False
         try:
             async with asyncio.timeout(self._timeout_s):

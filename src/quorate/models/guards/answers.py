@@ -13,6 +13,8 @@ from quorate.errors import InvalidInput
 
 MOST_DEPTH = 32
 """Levels of schemas inside schemas, references followed."""
+MOST_STEPS = 50_000
+"""Values held against a schema: choices inside choices multiply."""
 _NOTES = frozenset(
     [
         "$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "format", "deprecated",
@@ -53,7 +55,10 @@ class AnswerSchema:
             value: object = msgspec.json.decode(body)
         except (msgspec.DecodeError, InvalidInput, UnicodeError):
             return "it is not JSON"
-        return self._find(value, self._root, "$", 0)
+        try:
+            return _Judge(self._root).find(value, self._root, "$", 0)
+        except _TooMuch:
+            return "it nests too deep, or fits in too many ways to be checked"
 
     def _check(self, schema: object, where: str, depth: int) -> None:
         if isinstance(schema, bool):
@@ -71,27 +76,31 @@ class AnswerSchema:
                 raise InvalidInput(f"A guard's schema has the type {name!r} at `{where}`; there are {sorted(_TYPES)}.")
         reference = node.get("$ref")
         if reference is not None:
-            self._follow(reference, where)
+            _follow(self._root, reference, where)
         for name, below in _iterate(node):
             self._check(below, f"{where}.{name}", depth + 1)
 
-    def _follow(self, reference: object, where: str) -> object:
-        found: object = self._root
-        parts = str(reference).split("/")
-        for part in parts[1:]:
-            found = _get_below(found, part)
-        if parts[0] != "#" or found is None:
-            raise InvalidInput(f"A guard's schema refers to {reference!r} at `{where}`: write `#/$defs/NAME`.")
-        return found
 
-    def _find(self, value: object, schema: object, where: str, depth: int) -> str | None:
+class _TooMuch(Exception):
+    """An answer that is not checked to its end fits nothing: not even what it must not be."""
+
+
+class _Judge:
+    """One answer under judgement, which has an end."""
+
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+        self._steps = 0
+
+    def find(self, value: object, schema: object, where: str, depth: int) -> str | None:
         if isinstance(schema, bool):
             return None if schema else f"nothing may stand at `{where}`"
-        if depth > MOST_DEPTH:
-            return f"it nests too deep at `{where}`"
+        self._steps += 1
+        if depth > MOST_DEPTH or self._steps > MOST_STEPS:
+            raise _TooMuch
         node = cast("Schema", schema)  # `_check` has seen that it is
         if "$ref" in node:
-            fault = self._find(value, self._follow(node["$ref"], where), where, depth + 1)
+            fault = self.find(value, _follow(self._root, node["$ref"], where), where, depth + 1)
             if fault:
                 return fault
         types = _get_types(node)
@@ -106,15 +115,15 @@ class AnswerSchema:
 
     def _find_joined(self, value: object, node: Schema, where: str, depth: int) -> str | None:
         for below in _get_list(node, "allOf"):
-            fault = self._find(value, below, where, depth + 1)
+            fault = self.find(value, below, where, depth + 1)
             if fault:
                 return fault
         for word, least, most in (("anyOf", 1, math.inf), ("oneOf", 1, 1)):
             choices = _get_list(node, word)
-            fitting = sum(self._find(value, below, where, depth + 1) is None for below in choices)
+            fitting = sum(self.find(value, below, where, depth + 1) is None for below in choices)
             if choices and not least <= fitting <= most:
                 return f"`{where}` fits {fitting} of the choices of `{word}`"
-        if "not" in node and self._find(value, node["not"], where, depth + 1) is None:
+        if "not" in node and self.find(value, node["not"], where, depth + 1) is None:
             return f"`{where}` is what it must not be"
         return None
 
@@ -130,7 +139,7 @@ class AnswerSchema:
             known = name in properties
             if not known and rest is False:
                 return f"`{where}` has a field that is not declared"
-            fault = self._find(
+            fault = self.find(
                 below, properties[name] if known else rest, f"{where}.{name}" if known else where, depth + 1
             )
             if fault:
@@ -145,10 +154,20 @@ class AnswerSchema:
         first = _get_list(node, "prefixItems")
         for place, below in enumerate(value):
             schema = first[place] if place < len(first) else node.get("items", True)
-            fault = self._find(below, schema, f"{where}[{place}]", depth + 1)
+            fault = self.find(below, schema, f"{where}[{place}]", depth + 1)
             if fault:
                 return fault
         return None
+
+
+def _follow(root: object, reference: object, where: str) -> object:
+    found = root
+    parts = str(reference).split("/")
+    for part in parts[1:]:
+        found = _get_below(found, part)
+    if parts[0] != "#" or found is None:
+        raise InvalidInput(f"A guard's schema refers to {reference!r} at `{where}`: write `#/$defs/NAME`.")
+    return found
 
 
 def _get_below(value: object, name: str) -> object:

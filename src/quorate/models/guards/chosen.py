@@ -159,7 +159,8 @@ async def check_whole(chosen: Chosen, seen: Inspection, record: Record) -> None:
         try:
             reason = await guard.check(seen)
         except Exception as error:  # a guard that fails blocks, whatever it raised
-            raise record.fail(guard.rule, chosen.side, type(error).__name__) from error
+            # What it raised may repeat the text, so it is named and not shown.
+            raise record.fail(guard.rule, chosen.side, type(error).__name__) from None
         if reason is not None:
             settle(guard.rule, chosen.side, reason, record)
 

@@ -28,13 +28,16 @@ from quorate.models.guards.guard import Inspection
 from quorate.models.guards.incoming import is_odd_quoted
 from quorate.models.guards.placeholders import Restoring
 from quorate.models.guards.spans import FinderFailed, Found, Scan
-from quorate.specs import Request
+from quorate.specs import FINAL_TOOL, Request
+
+MOST_TAIL = 1024
+"""Characters that are remembered of reasoning that stopped for a while."""
 
 
 class Channel:
     """One text of an answer: redacted, then given back what placeholders stand for."""
 
-    __slots__ = ("_chosen", "_counts", "_in_string", "_json", "_record", "_restoring", "_scan")
+    __slots__ = ("_chosen", "_counts", "_in_string", "_json", "_record", "_restoring", "_scan", "_skip", "_tail")
 
     def __init__(
         self, chosen: Chosen, values: Mapping[str, str], record: Record, *, json: bool = False, counts: bool = False
@@ -54,6 +57,10 @@ class Channel:
         self._counts = counts
         self._in_string = False
         self._scan: Scan | None = chosen.begin(json=json) if chosen.acting else None
+        self._tail = ""
+        """The end of what was given out when the text paused."""
+        self._skip = 0
+        """How much of what comes out next was given out before."""
         self._restoring: Restoring | None = Restoring(values, json=json) if values else None
 
     def feed(self, piece: str) -> str:
@@ -63,6 +70,8 @@ class Channel:
             BlockedByPolicy: A strict guard found something, or any guard failed.
         """
         if self._scan is not None:
+            if self._tail:
+                piece, self._tail = self._tail + piece, ""
             try:
                 piece = self._redact(self._scan.feed(piece))
             except FinderFailed as error:
@@ -78,7 +87,31 @@ class Channel:
                 raise self._record.fail_finder(self._chosen.acting, "output", error) from None
         return rest if self._restoring is None else self._restoring.feed(rest) + self._restoring.finish()
 
+    def pause(self) -> str:
+        """Return all that is held back, as something else follows; raises what `feed` raises.
+
+        Where the text goes on after all, what began before the pause is still found: its rest is not given out.
+        """
+        tail = "" if self._scan is None else self._scan.held[-MOST_TAIL:]
+        if not tail:
+            return ""
+        rest = self.finish()
+        self._scan, self._tail, self._skip = self._chosen.begin(json=self._json), tail, len(tail)
+        return rest
+
+    def _leave_out(self, pieces: Sequence[str | Found]) -> list[str | Found]:
+        """Leave out what was given out before, but for what goes on behind it."""
+        left: list[str | Found] = []
+        for piece in pieces:
+            size = len(piece if isinstance(piece, str) else piece.text)
+            if size > self._skip:
+                left.append(piece[self._skip :] if isinstance(piece, str) else piece)
+            self._skip = max(0, self._skip - size)
+        return left
+
     def _redact(self, pieces: Sequence[str | Found]) -> str:
+        if self._skip:
+            pieces = self._leave_out(pieces)
         if len(pieces) == 1 and isinstance(pieces[0], str) and not self._json:
             return pieces[0]
         redacted: list[str] = []
@@ -133,7 +166,7 @@ class Outgoing:
 
         Raises what `screen` raises.
         """
-        rest = self._finish_thinking()
+        rest = self._pause_thinking()
         if text := self._text.finish():
             rest.append(TextDelta(text))
         for call, (name, channel) in self._calls.items():
@@ -156,10 +189,14 @@ class Outgoing:
         message = structs.replace(reply.message, parts=tuple(parts))
         return structs.replace(reply, message=message)
 
+    async def screen_partial(self, text: str) -> str:
+        """Look at the words of an answer that was cut; raises what `screen` raises."""
+        return await self._screen_text(text, json=self._json)
+
     def _feed(self, item: StreamItem) -> list[StreamItem]:
         if isinstance(item, TextDelta):
             self._count(item.text)
-            rest = self._finish_thinking()
+            rest = self._pause_thinking()
             text = self._text.feed(item.text)
             return [*rest, TextDelta(text, item.path)] if text else rest
         if isinstance(item, ThinkingDelta):
@@ -167,17 +204,18 @@ class Outgoing:
             return [ThinkingDelta(text, item.path)] if text else []
         if isinstance(item, ToolCallDelta):
             self._count(item.arguments)
-            rest = self._finish_thinking()
+            rest = self._pause_thinking()
             begun = item.call_id not in self._calls
             if begun:
-                self._calls[item.call_id] = (item.name, self._begin(json=True))
-            arguments = self._calls[item.call_id][1].feed(item.arguments)
+                self._calls[item.call_id] = (self._screen_name(item.name), self._begin(json=True))
+            name, channel = self._calls[item.call_id]
+            arguments = channel.feed(item.arguments)
             # That a call has begun is said at once, whatever of its arguments is held back.
-            return [*rest, ToolCallDelta(item.call_id, item.name, arguments, item.path)] if arguments or begun else rest
+            return [*rest, ToolCallDelta(item.call_id, name, arguments, item.path)] if arguments or begun else rest
         return [item]
 
-    def _finish_thinking(self) -> list[StreamItem]:
-        rest = self._thinking.finish()
+    def _pause_thinking(self) -> list[StreamItem]:
+        rest = self._thinking.pause()
         return [ThinkingDelta(rest)] if rest else []
 
     def _count(self, piece: str) -> None:
@@ -213,8 +251,18 @@ class Outgoing:
             return part if text == part.text else structs.replace(part, text=text, signature=None, id="")
         if isinstance(part, ToolCall):
             arguments = await self._screen_text(part.arguments, json=True)
-            return part if arguments == part.arguments else structs.replace(part, arguments=arguments)
+            name = self._screen_name(part.name, counts=True)
+            is_same = arguments == part.arguments and name == part.name
+            return part if is_same else structs.replace(part, name=name, arguments=arguments)
         return part
+
+    def _screen_name(self, name: str, *, counts: bool = False) -> str:
+        """Look at the name of a tool that is none; those there are were named by the operator."""
+        if name == FINAL_TOOL or any(tool.name == name for tool in self._request.tools):
+            return name
+        said = self._begin(restore=False, counts=counts).finish(name)
+        # A name goes back to the provider, and has no brackets.
+        return name if said == name else said.replace("[", "_").replace("]", "_")
 
     async def _screen_text(self, text: str, *, json: bool = False, restore: bool = True) -> str:
         if not text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -31,7 +32,7 @@ _CARD_LENGTHS = {
     "35": (16, 17, 18, 19), "4": (13, 16, 19), "5": (13, 16, 19), "6": (13, 16, 17, 18, 19),
 }  # fmt: skip
 _DOUBLED = {str(digit): sum(map(int, str(2 * digit))) for digit in range(10)}
-_LETTERS = str.maketrans({chr(code): str((code & 31) + 9) for code in (*range(65, 91), *range(97, 123))})
+_NUMBERS = {letter: str(int(letter, 36)) for letter in string.digits + string.ascii_letters}
 
 
 def check_card(match: re.Match[str]) -> int | None:
@@ -52,7 +53,11 @@ def check_iban(match: re.Match[str]) -> int | None:
     text = match[0]
     wanted = _IBAN_LENGTHS.get(text[:2].upper())
     plain = text.replace(" ", "")[:wanted]
-    if wanted is None or len(plain) != wanted or int((plain[4:] + plain[:4]).translate(_LETTERS)) % 97 != 1:
+    if (
+        wanted is None
+        or len(plain) != wanted
+        or int("".join(map(_NUMBERS.__getitem__, plain[4:] + plain[:4]))) % 97 != 1
+    ):
         return None
     end = 0
     for _ in range(wanted):

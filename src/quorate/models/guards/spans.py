@@ -13,6 +13,9 @@ from typing import Protocol
 from msgspec import Struct
 
 SHORT = 1000
+LONG = 64
+"""When more is held back, it is looked at again only once a quarter has come: the work grows with the text alone,
+however small the pieces are."""
 CONTEXT = 64
 """Characters kept of what was given out already, for expressions that look back."""
 _PAIR = re.compile(r"\\(?:(u|/|\Z)|.)", re.DOTALL)
@@ -167,7 +170,7 @@ class FinderFailed(Exception):
 class Scan:
     """One text under way, looked at by several finders."""
 
-    __slots__ = ("_at", "_finders", "_json", "_strict", "_text")
+    __slots__ = ("_at", "_finders", "_json", "_new", "_patience", "_strict", "_text")
 
     def __init__(self, finders: Sequence[Finder], *, strict: int = 0, json: bool = False) -> None:
         r"""Build it.
@@ -187,16 +190,35 @@ class Scan:
         self._json = json
         self._text = ""
         self._at = 0
+        self._new: list[str] = []
+        """What came and was not looked at yet."""
+        self._patience = 0
+        """How many characters are waited for before the next look."""
 
     def feed(self, piece: str) -> list[str | Found]:
         """Take more of the text, and return what is decided now, in order."""
+        if self._patience > 0:
+            self._new.append(piece)
+            self._patience -= len(piece)
+            if self._patience > 0:
+                return []
+            piece = self._take()
         self._text += piece
         return self._advance(final=False)
 
     def finish(self, piece: str = "") -> list[str | Found]:
         """Take the last of the text, and return the rest."""
-        self._text += piece
+        self._text += self._take() + piece if self._new else piece
         return self._advance(final=True)
+
+    @property
+    def held(self) -> str:
+        """What came and is not decided yet."""
+        return self._text[self._at :] + "".join(self._new)
+
+    def _take(self) -> str:
+        came, self._new, self._patience = "".join(self._new), [], 0
+        return came
 
     def _advance(self, *, final: bool) -> list[str | Found]:
         if final and self._json:
@@ -220,6 +242,8 @@ class Scan:
                 decided = _retreat(every, decided)
             if self._json and _cuts_pair(text, at, decided):
                 decided -= 1
+        if end - decided > LONG:
+            self._patience = (end - decided) // 4
         if decided <= at:
             return []
         pieces: list[str | Found] = self._cut(decided, every) if every else [text[at:decided]]

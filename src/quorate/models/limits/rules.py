@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from quorate.models.scopes import find_rule_faults, find_scope_value, shorten
 from quorate.specs import Caller
 
 LimitScope = Literal["global", "model", "credential", "tenant", "agent", "key", "session"]
 """What calls share a window: all; those of a model, a credential, a tenant, an agent, a principal or a session."""
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
-MAX_VALUE = 120
 NARROW_FIRST: tuple[LimitScope, ...] = ("session", "key", "agent", "tenant", "credential", "model", "global")
 """The order in which windows are asked where that takes a step each: what one session may not do takes no room from
 others, not even for a moment."""
@@ -70,38 +68,20 @@ def get_name(rule: LimitRule) -> str:
 
 def find_faults(rules: Sequence[LimitRule]) -> list[tuple[int, str]]:
     """List what does not hold together, each with the rule's place."""
-    faults: list[tuple[int, str]] = []
-    seen: dict[str, int] = {}
-    for place, rule in enumerate(rules):
-        if rule.requests is None and rule.tokens is None:
-            faults.append((place, "limits nothing: set `requests`, `tokens`, or both"))
-        if rule.scope == "global" and rule.match != "*":
-            faults.append((place, f"`match` {rule.match!r} has nothing to match: choose a `scope`, or leave it out"))
-        first = seen.setdefault(get_name(rule), place)
-        if first != place:
-            faults.append((place, f"counts what rule {first + 1} counts: give one of them a `name` of its own"))
-    return faults
+    return find_rule_faults(
+        rules,
+        name=get_name,
+        other=lambda rule: rule.requests,
+        nothing="limits nothing: set `requests`, `tokens`, or both",
+        twice="counts what rule {} counts",
+    )
 
 
 def find_value(rule: LimitRule, *, model: str, credential: str, caller: Caller) -> str | None:
     """Find whose window a call counts in; `None` when the rule is not for it."""
     if rule.model and rule.model != model:
         return None
-    if rule.scope == "global":
-        return ""
-    values = {
-        "model": model,
-        "credential": credential,
-        "tenant": caller.tenant,
-        "agent": caller.agent,
-        "key": caller.principal,
-        "session": caller.session,
-    }
-    value = values[rule.scope]
-    if not value or not (rule.match == "*" or fnmatchcase(value, rule.match)):
-        return None
-    # Agents, principals and sessions of two tenants may have the same name.
-    return f"{caller.tenant}/{value}" if rule.scope in ("agent", "key", "session") else value
+    return find_scope_value(rule, caller, {"model": model, "credential": credential})
 
 
 def build_claims(rules: Sequence[LimitRule], *, model: str, credential: str, caller: Caller) -> tuple[Claim, ...]:
@@ -113,10 +93,9 @@ def build_claims(rules: Sequence[LimitRule], *, model: str, credential: str, cal
 
 def build_claim(rule: LimitRule, value: str) -> Claim:
     """Build what a call wants under a rule."""
-    shown = value if len(value) <= MAX_VALUE else hashlib.sha256(value.encode()).hexdigest()
     name = get_name(rule)
     return Claim(
-        key=f"limits/{name if len(name) <= MAX_VALUE else hashlib.sha256(name.encode()).hexdigest()}/{shown}",
+        key=f"limits/{shorten(name)}/{shorten(value)}",
         limit=name,
         scope=rule.scope,
         value=value,

@@ -77,7 +77,7 @@ def _admitting(claim: Claim, cost: int) -> Act[Window, int | Refusal]:
 def _settling(claim: Claim, id: int, *, tokens: int, requests: int) -> Act[Window, None]:
     def act(window: Window, now: float) -> tuple[bool, None]:
         trim(window, now, claim.per_s)
-        settle(window, id, now, tokens=tokens, requests=requests)
+        settle(window, id, now, claim.per_s, tokens=tokens, requests=requests)
         return True, None
 
     return act

@@ -76,7 +76,7 @@ local function push(list, hash, requests, tokens)
   return id
 end
 
-local function add(list, hash, per, cost)
+local function add(list, hash, per, requests, tokens)
   local id
   if redis.call('LLEN', list) >= MAX then
     local newest, at = read(redis.call('LINDEX', list, -1))
@@ -84,13 +84,13 @@ local function add(list, hash, per, cost)
     if math.floor(at / grain) == math.floor(now / grain) then
       id = newest
       redis.call('LSET', list, -1, string.format('%s:%.0f', id, now))
-      redis.call('HINCRBY', hash, 'r' .. id, 1)
-      redis.call('HINCRBY', hash, 't' .. id, cost)
+      redis.call('HINCRBY', hash, 'r' .. id, requests)
+      redis.call('HINCRBY', hash, 't' .. id, tokens)
     end
   end
-  id = id or push(list, hash, 1, cost)
-  redis.call('HINCRBY', hash, 'requests', 1)
-  redis.call('HINCRBY', hash, 'tokens', cost)
+  id = id or push(list, hash, requests, tokens)
+  redis.call('HINCRBY', hash, 'requests', requests)
+  redis.call('HINCRBY', hash, 'tokens', tokens)
   return id
 end
 
@@ -119,7 +119,7 @@ local function admit()
   local given = { 0 }
   for place = 1, #KEYS / 2 do
     local list, hash, per = KEYS[2 * place - 1], KEYS[2 * place], tonumber(ARGV[3 * place + 1])
-    given[place + 1] = add(list, hash, per, cost)
+    given[place + 1] = add(list, hash, per, 1, cost)
     keep(list, hash, per)
   end
   return given
@@ -138,8 +138,9 @@ local function settle()
       redis.call('HINCRBY', hash, 't' .. id, tokens)
       redis.call('HINCRBY', hash, 'r' .. id, requests)
     elseif tokens > 0 then
-      push(list, hash, 0, tokens)
-      requests = 0
+      add(list, hash, per, 0, tokens)
+      keep(list, hash, per)
+      tokens, requests = 0, 0
     else
       tokens, requests = 0, 0
     end

@@ -72,22 +72,26 @@ def find_wait(window: Window, now: float, claim: Claim, cost: int) -> float:
 
 def add(window: Window, now: float, per_s: float, cost: int) -> int:
     """Note that a call passes, and return its entry's id."""
-    window.requests += 1
-    window.tokens += cost
+    return _add(window, now, per_s, 1, cost)
+
+
+def _add(window: Window, now: float, per_s: float, requests: int, tokens: int) -> int:
+    window.requests += requests
+    window.tokens += tokens
     entries = window.entries
     if len(entries) >= MAX_ENTRIES:
         grain, newest = per_s / MAX_ENTRIES, entries[-1]
         if now // grain == newest.time // grain:
             newest.time = max(now, newest.time)
-            newest.requests += 1
-            newest.tokens += cost
+            newest.requests += requests
+            newest.tokens += tokens
             return newest.id
     window.last += 1
-    entries.append(Entry(window.last, now, 1, cost))
+    entries.append(Entry(window.last, now, requests, tokens))
     return window.last
 
 
-def settle(window: Window, id: int, now: float, *, tokens: int, requests: int = 0) -> None:
+def settle(window: Window, id: int, now: float, per_s: float, *, tokens: int, requests: int = 0) -> None:
     """Correct an entry by so many tokens and requests, up or down.
 
     What has left the window meanwhile gives nothing back; tokens beyond what was foreseen count from now on.
@@ -99,11 +103,8 @@ def settle(window: Window, id: int, now: float, *, tokens: int, requests: int = 
         tokens, requests = max(tokens, -entry.tokens), max(requests, -entry.requests)
         entry.tokens += tokens
         entry.requests += requests
+        window.tokens += tokens
+        window.requests += requests
     elif tokens > 0:
-        window.last = max(window.last, id) + 1
-        entries.append(Entry(window.last, now, 0, tokens))
-        requests = 0
-    else:
-        return
-    window.tokens += tokens
-    window.requests += requests
+        window.last = max(window.last, id)
+        _add(window, now, per_s, 0, tokens)

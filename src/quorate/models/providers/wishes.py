@@ -5,6 +5,7 @@ A wish that would be ignored is refused before anything is sent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 from quorate.errors import InvalidInput
@@ -40,6 +41,8 @@ def check_request(
         if value not in UNSET:
             raise InvalidInput(f"`{who}` does not know `{name}`, which is {value!r}: leave it out.")
     facts = target.facts
+    if request.tools and target.provider.tool_names:
+        check_names(request.tools, target)
     if request.tools and not (target.provider.tools and (facts is None or facts.tools)):
         raise InvalidInput(f"`{target.name}` calls no tools: leave them out, or choose another model.")
     if facts is not None and facts.efforts and settings.reasoning not in (None, *facts.efforts):
@@ -60,6 +63,17 @@ def check_tool(settings: ModelSettings, tools: Sequence[ToolSpec]) -> None:
     if settings.tool and all(tool.name != settings.tool for tool in tools):
         known = ", ".join(f"`{tool.name}`" for tool in tools)
         raise InvalidInput(f"{wish}, which the request does not have; it has {known}.")
+
+
+def check_names(tools: Sequence[ToolSpec], target: Target) -> None:
+    """Check that the provider takes the names of all tools."""
+    pattern = target.provider.tool_names
+    for tool in tools:
+        if re.fullmatch(pattern, tool.name) is None:
+            raise InvalidInput(
+                f"The tool {tool.name!r} cannot be named to `{target.provider.name}`, whose names are `{pattern}`: "
+                "rename it."
+            )
 
 
 def check_forcing(target: Target) -> None:

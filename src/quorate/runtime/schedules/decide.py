@@ -22,7 +22,8 @@ class Decision(Struct, frozen=True, kw_only=True):
 def find_time(record: Record, *, takeover_s: float, now: float) -> float | None:
     """Return when there is something to do for a schedule; `None` when there is nothing as it stands."""
     if record.firing is not None:  # also when it is paused: what was decided is done
-        return min(record.firing.claimed, now) + takeover_s
+        claimed = record.firing.claimed
+        return now if claimed > now + takeover_s else claimed + takeover_s  # the clock may have been set back since
     if record.schedule.paused:
         return None
     if is_ahead(record, now):

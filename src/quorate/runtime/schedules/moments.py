@@ -45,7 +45,7 @@ class Every(Struct, frozen=True, kw_only=True, tag="every", omit_defaults=True):
 
     seconds: int
     anchor: float = 0.0
-    """One of the moments, in seconds since 1970; by default a quarter of an hour is that of the clock (UTC)."""
+    """The first of the moments, in seconds since 1970; by default a quarter of an hour is that of the clock (UTC)."""
 
 
 When = Cron | Every

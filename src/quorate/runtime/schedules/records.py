@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import AsyncIterator
 
 from msgspec import Struct, structs
@@ -83,6 +84,13 @@ def build_submission_key(record: Record, moment: float) -> str:
     return f"schedule/{record.schedule.name}/{record.id}/{moment:.3f}"
 
 
+def build_labels(record: Record, firing: Firing) -> dict[str, str]:
+    """Return the labels of a moment's run."""
+    moment = datetime.datetime.fromtimestamp(firing.moment, datetime.UTC)
+    ours = {"schedule": record.schedule.name, "schedule.moment": moment.isoformat().replace("+00:00", "Z")}
+    return {**firing.work.labels, **ours}
+
+
 class Records:
     """The schedules of a store; each is one value."""
 
@@ -115,7 +123,7 @@ class Records:
         return await self._values.delete(build_key(tenant, name))
 
     async def scan(self, tenant: str | None = None) -> AsyncIterator[tuple[str, Record | CorruptState]]:
-        """Yield `tenant/name` of all schedules of a tenant, or of everybody, with their records or why there is none."""
+        """Yield `tenant/name` of the schedules of a tenant, or of all, with their records or why there is none."""
         prefix = PREFIX if tenant is None else f"{PREFIX}{check_id(tenant, 'tenant')}/"
         place = ""
         while True:

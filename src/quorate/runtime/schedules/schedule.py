@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from itertools import takewhile
 from typing import Literal
@@ -20,6 +21,10 @@ Overlap = Literal["allow", "skip"]
 """What becomes of a moment at which the run of the one before is still under way."""
 
 MOST_MADE_UP = 1000
+MOST_LABELS = 20
+MAX_LABEL = 256
+LABEL = re.compile(r"[a-z][a-z0-9._-]{0,62}", re.ASCII)
+OURS = ("model", "route", "schedule")
 DAY_S = 86_400.0
 TICK_S = 0.001
 
@@ -32,6 +37,8 @@ class Work(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str | None = None
     session: str | None = None
     limits: Limits | None = None
+    labels: dict[str, str] = {}
+    """Facts to find its runs by; each run also gets `schedule` and `schedule.moment`."""
 
 
 class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -77,6 +84,7 @@ def check_schedule(schedule: Schedule, *, now: float) -> None:
         check_id(schedule.work.session, "session")
     if not schedule.work.task.strip():
         raise InvalidInput(f"Schedule {schedule.name!r} has no task: say what is to be done.")
+    _check_labels(schedule.work.labels)
     for name, time in (("start", schedule.start), ("end", schedule.end)):
         if time is not None and not 0 <= time <= LAST_TIME:
             raise InvalidInput(f"`{name}` is {time!r}; it is seconds since 1970, before the year 2100.")
@@ -85,7 +93,9 @@ def check_schedule(schedule: Schedule, *, now: float) -> None:
     check_when(schedule.when, now=now)
     _check_policy(schedule.policy, schedule.when)
     if find_next(schedule, after=now) is None:
-        raise InvalidInput(f"Schedule {schedule.name!r} has no moment that is still to come: look at `start` and `end`.")
+        raise InvalidInput(
+            f"Schedule {schedule.name!r} has no moment that is still to come: look at `start` and `end`."
+        )
 
 
 def find_next(schedule: Schedule, *, after: float) -> float | None:
@@ -121,6 +131,19 @@ def find_jitter(schedule: Schedule, *, seed: str, moment: float) -> float:
 
 def _find_begin(schedule: Schedule, after: float) -> float:
     return after if schedule.start is None else max(after, schedule.start - TICK_S)
+
+
+def _check_labels(labels: dict[str, str]) -> None:
+    if len(labels) > MOST_LABELS:
+        raise InvalidInput(f"A schedule has {MOST_LABELS} labels at most, not {len(labels)}.")
+    for name, value in labels.items():
+        if not LABEL.fullmatch(name) or name.partition(".")[0] in OURS:
+            raise InvalidInput(
+                f"label {name[:80]!r} is not one: use 1 to 63 of `a-z`, `0-9`, `.`, `_` and `-`, beginning with a "
+                f"letter; {', '.join(f'`{word}`' for word in OURS)} are ours."
+            )
+        if len(value) > MAX_LABEL or not value.isprintable():
+            raise InvalidInput(f"label {name!r} is {value[:80]!r}: use at most {MAX_LABEL} printable characters.")
 
 
 def _check_policy(policy: Policy, when: When) -> None:

@@ -67,7 +67,10 @@ def warn_of_damage(connection: sqlite3.Connection, path: Path, before: Tail | No
     """Say in the program's log when a database was opened without commits that stood in its write-ahead log."""
     if before is None or not before.frames:
         return
-    _, kept, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    try:
+        _, kept, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    except sqlite3.Error:  # such as on a full disk: whoever writes next meets it, and says it
+        return
     now = read_tail(path)
     # Another process may have begun the log anew meanwhile.
     if now is not None and now.salt == before.salt and kept < before.frames:

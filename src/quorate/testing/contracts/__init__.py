@@ -12,7 +12,8 @@ class TestMyLog(LogContract):
 
 `LogContract` asks for `log`, the others for `store`, a `quorate.ports.Store` opened with an outbox, and where time
 matters for `pass_time`, a coroutine function that lets seconds go by for the store (fewer than none: its clock was
-put back). A store that reads a clock is given a `ManualClock`; one that has its own ages its rows.
+put back); the contracts of a bus ask for `open_bus` instead, a function that opens one. A store that reads a clock is
+given a `ManualClock`; one that has its own ages its rows.
 
 What a model must do is in modules of its own, as they load an HTTP server: `model.ModelContract`,
 `model_faults.ModelFaultsContract` and `model_offers.ModelOffersContract` ask for `case`, a `model_case.ModelCase`: a
@@ -23,6 +24,8 @@ The methods are plain `async def` tests and need nothing but a runner that await
 
 from quorate.testing.contracts.blobs import BlobsContract
 from quorate.testing.contracts.building import build_opening, build_step, build_steps, expect
+from quorate.testing.contracts.bus import BusContract
+from quorate.testing.contracts.bus_queue import BusQueueContract
 from quorate.testing.contracts.leases import LeasesContract
 from quorate.testing.contracts.log import LogContract
 from quorate.testing.contracts.outbox import OutboxContract
@@ -30,6 +33,8 @@ from quorate.testing.contracts.values import KeyValueContract
 
 __all__ = [
     "BlobsContract",
+    "BusContract",
+    "BusQueueContract",
     "KeyValueContract",
     "LeasesContract",
     "LogContract",

@@ -266,6 +266,19 @@ class BusQueueContract:
                 async with bus.work("tasks", max_in_flight=0):
                     pass
 
+    async def test_work_that_was_forgotten_makes_room(self, open_bus: OpenBus, pass_time: PassTime) -> None:
+        """Whoever never answers is not blocked by it for ever."""
+        async with open_bus(streams=[TASKS]) as bus, bus.work("tasks", max_in_flight=1) as pieces:
+            await bus.enqueue(TASK, b"x")
+            first = await take_one(pieces)
+            await pass_time(ACK_WAIT_S + 0.1)
+            async with asyncio.timeout(PATIENCE_S):
+                second = await take_one(pieces)
+            assert first is not None
+            assert second is not None
+            assert (first.attempt, second.attempt) == (1, 2)
+            await first.ack()
+
     async def test_a_worker_that_leaves_gives_back_what_it_has(self, open_bus: OpenBus) -> None:
         """Others need not wait for the silence."""
         async with open_bus(streams=[TASKS]) as bus:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
 import msgspec
 
 from quorate.errors import (
@@ -16,16 +20,20 @@ from quorate.errors import (
     UpstreamError,
 )
 from quorate.messages import Message, Reply, ReplyDone, StreamItem, TextDelta, Thinking
+from quorate.models.framing import build_parser
+from quorate.models.providers import find_dialect
 from quorate.models.remote import RemoteModel
+from quorate.models.target import Target
 from quorate.specs import ModelSettings, Request
 from quorate.testing.contracts.building import expect
 from quorate.testing.contracts.model_case import CALLS, CANARY, LOOK, ModelCase, ask, build_request
-from quorate.testing.provider_server.script import Answer
+from quorate.testing.provider_server.script import Answer, Sent
 from quorate.testing.provider_server.server import find_wire
 
 PLAIN = build_request()
 TOOLS = build_request(tools=(LOOK,))
 FULL = Answer(text="Grüße!", thinking="Hm.", calls=CALLS[:1], piece=4)
+CUTS: tuple[Literal["end", "abort"], ...] = ("end", "abort")
 STATUSES: tuple[tuple[int, type[QuorateError], bool | None], ...] = (
     (400, UpstreamError, False),
     (401, Unauthenticated, None),  # a token that was fetched may be fetched anew
@@ -57,12 +65,20 @@ class ModelFaultsContract:
     """What no provider may get wrong; see `quorate.testing.contracts` on how to use it. The fixture is `case`."""
 
     async def test_a_stream_cut_at_any_byte_is_no_success(self, case: ModelCase) -> None:
-        """Whether its end looks like one or the connection breaks; what came is kept as partial."""
+        """Whether its end looks like one or the connection breaks; what came is kept as partial.
+
+        Every byte is tried on what reads the bytes, and around every frame's edges on a connection too.
+        """
         answer = FULL if case.thinking else msgspec.structs.replace(FULL, thinking="")
         async with case.connect([answer]) as (model, server):
             await ask(model, TOOLS, stream=True)
-            size = server.sizes[0]
-        ends = [(end, "end") for end in range(size)] + [(end, "abort") for end in range(0, size, 5)]
+            target, frames = model.target, _build_frames(server.requests[0], answer)
+            assert sum(map(len, frames)) == server.sizes[0]
+        whole = b"".join(frames)
+        assert _read_stream(target, whole).message.text == answer.text
+        for end in range(len(whole)):
+            assert not _is_whole(partial(_read_stream, target, whole[:end])), end
+        ends = [(end, how) for end in _find_edges(frames) for how in CUTS]
         cuts = [msgspec.structs.replace(answer, cut_at=end, cut=how) for end, how in ends]
         async with case.connect([*cuts, answer]) as (model, _):
             for end, how in ends:
@@ -73,15 +89,18 @@ class ModelFaultsContract:
             assert (await ask(model, TOOLS, stream=True)).message.text == answer.text
 
     async def test_a_whole_answer_cut_anywhere_is_no_success(self, case: ModelCase) -> None:
-        """A beginning of an answer is never taken for one."""
+        """A beginning of an answer is never taken for one; every byte is tried on what reads the bytes."""
         async with case.connect([FULL]) as (model, server):
             await ask(model, TOOLS, stream=False)
-            size = server.sizes[0]
-        ends = [(end, how) for end in range(0, size, 3) for how in ("end", "abort")]
-        async with case.connect([msgspec.structs.replace(FULL, cut_at=end, cut=how) for end, how in ends]) as (
-            model,
-            _,
-        ):
+            target, sent = model.target, server.requests[0]
+        wire = find_wire(sent.path)
+        assert wire is not None
+        whole, dialect = wire.build_body(FULL, sent).rstrip(), find_dialect(target.provider)
+        for end in range(len(whole)):
+            assert not _is_whole(partial(dialect.decode, whole[:end], target)), end
+        ends = [(end, how) for end in (*range(0, len(whole), 1 + len(whole) // 16), len(whole) - 1) for how in CUTS]
+        cuts = [msgspec.structs.replace(FULL, cut_at=end, cut=how) for end, how in ends]
+        async with case.connect(cuts) as (model, _):
             for end, how in ends:
                 error = await _fail(model, TOOLS, stream=False)
                 assert isinstance(error, (Incomplete, UpstreamError)), (end, how, error)
@@ -221,10 +240,43 @@ async def _count_frames(case: ModelCase) -> int:
     """Count the frames of a stream: as many as can be left out."""
     async with case.connect([FULL]) as (model, server):
         await ask(model, TOOLS, stream=True)
-    sent = server.requests[0]
+    return len(_build_frames(server.requests[0], FULL))
+
+
+def _build_frames(sent: Sent, answer: Answer) -> list[bytes]:
+    """Build the frames that the server answered with."""
     wire = find_wire(sent.path)
     assert wire is not None
-    return len(wire.build_frames(FULL, sent))
+    return list(wire.build_frames(answer, sent))
+
+
+def _find_edges(frames: Sequence[bytes]) -> list[int]:
+    """Find the places around the beginning, the middle and the end of every frame."""
+    found: list[int] = []
+    start = 0
+    for frame in frames:
+        size = len(frame)
+        found += sorted({start, start + 1, start + size // 2, start + size - 1})
+        start += size
+    return found
+
+
+def _read_stream(target: Target, body: bytes) -> Reply:
+    """Read a stream as a model does, without a connection."""
+    dialect = find_dialect(target.provider)
+    decoder = dialect.build_decoder(target)
+    for event in build_parser(dialect.framing).feed(body):
+        decoder.feed(event)
+    return decoder.finish().reply
+
+
+def _is_whole(read: Callable[[], Reply]) -> bool:
+    """Whether something is taken for a whole answer."""
+    try:
+        read()
+    except (Incomplete, UpstreamError):
+        return False
+    return True
 
 
 async def _try(

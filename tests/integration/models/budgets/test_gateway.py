@@ -5,9 +5,15 @@ from pathlib import Path
 
 from tests.integration.models.processes import open_children, read_words
 
-from quorate.messages import Usage
+from quorate.messages import Usage, build_user_message
+from quorate.models.budgets.rules import BudgetRule
 from quorate.models.cost import NANO
+from quorate.models.gateway import Gateway
 from quorate.models.ledger import Ledger
+from quorate.models.plan import GatewayPlan
+from quorate.models.retry import RetryPolicy
+from quorate.models.routes import RouteRule
+from quorate.specs import Request
 from quorate.state.backends.postgres import open_postgres_store
 from quorate.state.backends.sqlite import open_sqlite_store
 from quorate.testing.provider_server import provider_server
@@ -48,3 +54,24 @@ async def test_a_run_with_a_cap_never_books_more_than_its_reservation_beyond_it(
         rows = [one.row async for one in Ledger(store.values).read()]
         assert sum(row.usd for row in rows) == booked
         assert sum(row.calls for row in rows) == calls
+
+
+async def test_the_longest_reply_of_a_route_is_paid_for() -> None:
+    """Whichever of its models answers: what the shortest writes at most is not what the longest does. R26"""
+
+    def fail_over(sent: Sent) -> Answer:
+        return Answer(status=503) if sent.body["model"] == "gpt-4.1" else Answer(text="x")
+
+    plan = GatewayPlan(
+        routes=(RouteRule(name="r", models=("openai:gpt-4.1", "openai:gpt-5-mini")),),
+        budgets=(BudgetRule(name="b", usd=0.5),),
+        retry=RetryPolicy(attempts=1),
+    )
+    request = Request(messages=(build_user_message("hi"),))
+    async with provider_server(fail_over, key="a-key") as server:
+        places = {"openai": server.url}
+        async with Gateway(plan, credentials={"OPENAI_API_KEY": "a-key"}.get, base_urls=places) as gateway:
+            await gateway.find_model("r").complete(request)
+    most = server.requests[-1].body["max_completion_tokens"]
+    assert isinstance(most, int)
+    assert most <= 0.5 / 8e-6, "at the price of the dearer one"

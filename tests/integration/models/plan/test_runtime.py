@@ -6,12 +6,14 @@ import pytest
 
 from quorate import Agent, ScriptedModel, Settings, open_runtime
 from quorate.assembly import open_gateway, open_store
-from quorate.errors import InvalidFiles, InvalidInput, QuorateError, UnknownName, UpstreamError
+from quorate.errors import BlockedByPolicy, InvalidFiles, InvalidInput, QuorateError, UnknownName, UpstreamError
 from quorate.events import ModelReplied
 from quorate.messages import build_user_message
 from quorate.models.ledger import Ledger
 from quorate.models.observed import CallRecord
 from quorate.models.plan import CachePlan, GatewayPlan
+from quorate.models.tokenizers import TokenizerRule, Tokenizers
+from quorate.models.tokens import count_request
 from quorate.runtime import Runtime
 from quorate.security.secrets import Secret
 from quorate.settings.values import AgentSettings
@@ -222,3 +224,61 @@ async def test_listeners_hear_of_every_call(tmp_path: Path) -> None:
             with pytest.raises(UpstreamError):
                 await model.complete(Request(messages=(build_user_message("other"),)))
     assert [(call.outcome, call.cached) for call in heard] == [("ok", False), ("ok", True), ("upstream_error", False)]
+
+
+async def test_a_guard_of_ones_own_is_given_by_name(tmp_path: Path) -> None:
+    """The file says when it is asked; without it, nothing is let pass."""
+    gateway = '[[guard]]\nname = "no-lines"\nkind = "function"\nfunction = "lines"\nmode = "strict"\non = "output"\n'
+    async with provider_server(answer) as server:
+        settings = build_settings(tmp_path, server, ROUTE + gateway)
+        async with open_runtime(
+            settings, guards={"lines": lambda seen: "a line" if "line" in seen.text else None}
+        ) as runtime:
+            with pytest.raises(BlockedByPolicy, match="no-lines"):
+                await run_poet(runtime)
+        async with open_runtime(settings) as runtime:
+            with pytest.raises(UnknownName, match="lines"):
+                await run_poet(runtime)
+
+
+async def test_a_question_that_is_alike_is_answered_where_the_file_says_so(tmp_path: Path) -> None:
+    """And only there: it is off until it is written."""
+    gateway = '[semantic]\nembedder = "openai:text-embedding-3-small"\n'
+    asked: list[list[str]] = []
+    for text in ("", gateway):
+        async with provider_server(lambda sent: Answer(text="Enough.", vectors=((0.6, 0.8),))) as server:
+            async with open_gateway(build_settings(tmp_path, server, text)) as opened:
+                model = opened.find_model("openai:gpt-4.1")
+                for words in ("What is a quorum?", "what's a quorum"):
+                    request = Request(messages=(build_user_message(words),), settings=ModelSettings(temperature=0))
+                    assert (await model.complete(request)).message.text == "Enough."
+            asked.append([sent.path.rpartition("/")[2] for sent in server.requests])
+    assert asked == [["completions", "completions"], ["embeddings", "completions", "embeddings"]]
+
+
+async def test_tokens_are_counted_where_the_file_says_so(tmp_path: Path) -> None:
+    """A real tokenizer decides what a budget lets pass, not the estimate."""
+    pytest.importorskip("rs_bpe")
+    words = "antidisestablishmentarianism " * 40
+    request = Request(messages=(build_user_message(words),), settings=ModelSettings(max_tokens=10))
+    budget = '[[budget]]\nscope = "run"\nperiod = "total"\ntokens = {}\n'
+    outcomes: list[str] = []
+    counted = count_request(request, "openai:gpt-4.1", tokenizers=await load_vocabulary()).count
+    for most in (counted + 10, counted + 9):
+        text = budget.format(most) + '[[tokenizer]]\nmodels = ["openai:*"]\nkind = "o200k"\n'
+        async with provider_server(answer) as server:
+            settings = build_settings(tmp_path, server, text.replace('scope = "run"', 'scope = "tenant"'))
+            async with open_gateway(settings) as opened:
+                try:
+                    await opened.find_model("openai:gpt-4.1").complete(request)
+                    outcomes.append("ok")
+                except QuorateError as error:
+                    outcomes.append(error.code)
+    assert outcomes == ["ok", "budget_exceeded"]
+
+
+async def load_vocabulary() -> Tokenizers:
+    """What counts as the provider does."""
+    found = Tokenizers([TokenizerRule(models=("openai:*",), kind="o200k")])
+    await found.load()
+    return found

@@ -8,6 +8,7 @@ import pytest
 from quorate.errors import InvalidInput, Unauthenticated
 from quorate.messages import Audio, File, Image, Message, Text, Thinking, ToolCall, ToolResult, build_user_message
 from quorate.models.providers import anthropic
+from quorate.models.providers.anthropic import listing
 from quorate.models.providers.anthropic.messages import fit_id
 from quorate.models.target import Target, find_target
 from quorate.specs import ModelSettings, OutputSpec, Request, ToolSpec
@@ -41,6 +42,23 @@ def test_a_plain_question_is_as_short_as_it_can_be() -> None:
         "max_tokens": 64_000,
         "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("https://x.test", "https://x.test/v1"),
+        ("https://x.test/", "https://x.test/v1"),
+        ("https://x.test/v1/", "https://x.test/v1"),
+        ("https://x.test/anthropic", "https://x.test/anthropic/v1"),
+    ],
+)
+def test_an_address_may_leave_out_the_version(url: str, wanted: str) -> None:
+    """`ANTHROPIC_BASE_URL` has none where it is set for other programs."""
+    target = find_target(f"anthropic:{OLD}", credentials={"ANTHROPIC_BASE_URL": url}.get, base_urls={})
+    sending = anthropic.encode(Request(messages=(build_user_message("Hi"),)), target)
+    assert sending.url == f"{wanted}/messages"
+    assert listing.encode(target).url.startswith(f"{wanted}/models?")
 
 
 def test_a_dated_or_unknown_model_has_a_bound_too() -> None:

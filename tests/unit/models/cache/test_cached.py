@@ -8,7 +8,7 @@ from quorate.errors import InvalidInput, Unavailable, UpstreamError
 from quorate.messages import AnyPart, Reply, ReplyDone, Text, TextDelta, Thinking, ToolCall, ToolCallDelta, Usage
 from quorate.models.cache.key import CacheKey
 from quorate.models.cache.memory import MemoryCache
-from quorate.models.cache.rule import CacheRule, Invalidation
+from quorate.models.cache.rule import CacheRule, Invalidation, Stored
 from quorate.models.cached import Cached, replay
 from quorate.specs import Request
 
@@ -167,6 +167,20 @@ async def test_what_is_forgotten_while_it_is_asked_for_is_not_kept() -> None:
     assert (await model.complete(ask())).message.text == "answer 1"
     assert (await model.complete(ask())).message.text == "answer 2"
     assert (await model.complete(ask())).cached
+
+
+async def test_what_is_forgotten_while_it_is_written_is_gone() -> None:
+    """The store may have been emptied before the answer came to it."""
+
+    class Late(MemoryCache):
+        async def keep(self, key: bytes, stored: Stored, *, ttl_s: float) -> bool:
+            model.note_invalidation(Invalidation(tag="docs"))
+            return await super().keep(key, stored, ttl_s=ttl_s)
+
+    store = Late()
+    model = Cached(Counting(), rule=CacheRule(tags=("docs",)), store=store)
+    await model.complete(ask())
+    assert len(store) == 0
 
 
 async def test_too_many_invalidations_at_once_are_all_kept_to() -> None:

@@ -7,6 +7,7 @@ from tests.unit.models.cache.samples import Counting, Time, ask
 
 from quorate.errors import UpstreamError
 from quorate.messages import Embeddings, Image, Message, ReplyDone, Text, TextDelta, Usage
+from quorate.models.cache.key import CacheKey, Scope, new_secret
 from quorate.models.cache.rule import CacheRule, Invalidation
 from quorate.models.cached import Cached
 from quorate.models.semantic import Semantic, SemanticRule, normalize
@@ -135,6 +136,27 @@ async def test_what_is_kept_is_bounded_and_forgotten() -> None:
     time.now += 10
     await model.complete(ask("d0 x"))
     assert inner.calls == calls + 2
+
+
+async def test_what_is_forgotten_while_it_is_asked_for_is_not_kept() -> None:
+    """What made the answer wrong came while it was on its way."""
+    model, inner, _ = build()
+    items = model.stream(ask("10 degrees"))
+    await anext(items)
+    model.invalidate(Invalidation(tenant="acme"))
+    assert [item async for item in items]
+    await model.complete(ask("10 degrees"))
+    assert inner.calls == 2
+
+
+@pytest.mark.parametrize(("scope", "shared"), [("tenant", True), ("user", False), ("session", False)])
+async def test_a_key_that_others_made_does_not_widen_the_scope(scope: Scope, shared: bool) -> None:
+    """The exact cache above may be for a whole tenant, and this one for a user alone."""
+    key = CacheKey(new_secret(), model="openai:gpt-5.2", scope="tenant")
+    model, inner, _ = build(SemanticRule(scope=scope), key=key)
+    await model.complete(ask("10 degrees", principal="ann"))
+    reply = await model.complete(ask("10 degrees", principal="bob", session="s2"))
+    assert (reply.cached, inner.calls) == (shared, 2 - shared)
 
 
 async def test_what_is_not_whole_is_not_kept() -> None:

@@ -119,7 +119,7 @@ def test_headers_that_are_none_are_named(headers: bytes) -> None:
 def test_a_frame_over_the_bound_is_refused_before_it_is_here() -> None:
     """By its first twelve bytes."""
     with pytest.raises(TooLarge):
-        FrameParser().feed(seal(b"", total=1 << 24)[:12])
+        FrameParser().feed(seal(b"", total=(1 << 24) + 1)[:12])
     with pytest.raises(TooLarge):
         FrameParser().feed(seal(b"", total=1 << 19, size=1 << 18)[:12])
 

@@ -19,6 +19,7 @@ from quorate.errors import (
     Unavailable,
     UpstreamError,
 )
+from quorate.messages import ReplyDone
 from quorate.models.breaking import Breaker, BreakerPolicy, Breaking, is_fault
 
 
@@ -219,6 +220,18 @@ async def test_a_cut_stream_is_a_failure_and_a_whole_one_is_none() -> None:
             await read(Breaking(Cut(), breaker=breaker).stream(REQUEST))
     assert breaker.build_report().failures == 4
     assert (await read(Breaking(Actor(), breaker=breaker).stream(REQUEST)))[0] == "Hello."
+    assert breaker.build_report().failures == 0
+
+
+async def test_a_stream_that_is_left_at_its_end_is_good() -> None:
+    """Nobody has to read on behind the reply."""
+    breaker, _ = build()
+    fail(breaker, 4)
+    stream = Breaking(Actor(), breaker=breaker).stream(REQUEST)
+    async for item in stream:
+        if isinstance(item, ReplyDone):
+            break
+    await stream.aclose()
     assert breaker.build_report().failures == 0
 
 

@@ -98,6 +98,12 @@ def test_a_fault_says_what_is_wrong(old: str, new: str, said: str) -> None:
         check_models(GOOD.replace(old, new), where="facts.toml")
 
 
+def test_a_pattern_that_is_none_is_found_when_it_is_read() -> None:
+    """And not when a tool is named to the provider."""
+    with pytest.raises(InvalidFiles, match="`tool_names` is no pattern"):
+        check_models(GOOD.replace('dialect = "openai"', 'dialect = "openai"\ntool_names = "[a-z"'))
+
+
 def test_an_unknown_provider_suggests_the_nearest() -> None:
     with pytest.raises(UnknownName, match="Did you mean `openai`"):
         load_table().find_provider("opneai")

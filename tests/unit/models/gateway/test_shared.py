@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from tests.unit.models.gateway.samples import REQUEST, Actor, ask, down, read, reply, settle
 
-from quorate.errors import Unavailable, UpstreamError
+from quorate.errors import BudgetExceeded, Incomplete, QuorateError, RateLimited, Unavailable, UpstreamError
 from quorate.messages import Reply, Usage
 from quorate.models.cache.key import CacheKey, new_secret
 from quorate.models.crew import Crew
@@ -68,9 +68,8 @@ async def test_the_next_call_is_made_anew() -> None:
     assert inner.calls == 2
 
 
-@pytest.mark.parametrize("leaver", [0, 1, 3])
+@pytest.mark.parametrize("leaver", [1, 3])
 async def test_one_who_leaves_takes_nothing_from_the_others(leaver: int) -> None:
-    """Also the one who asked first."""
     gate = Gate()
     inner = Actor(gate)
     async with Crew() as crew, asyncio.TaskGroup() as group:
@@ -80,9 +79,71 @@ async def test_one_who_leaves_takes_nothing_from_the_others(leaver: int) -> None
         tasks[leaver].cancel()
         await settle()
         gate.open.set()
-    assert inner.calls == 1
-    assert inner.cancelled == 0
+    assert (inner.calls, inner.cancelled) == (1, 0)
     assert sum(task.cancelled() for task in tasks) == 1
+
+
+async def test_when_the_first_leaves_the_next_one_makes_the_call() -> None:
+    """One of them, for all who still wait."""
+    gate = Gate()
+    inner = Actor(gate)
+    async with Crew() as crew, asyncio.TaskGroup() as group:
+        model = share(inner, crew)
+        tasks = [group.create_task(model.complete(REQUEST)) for _ in range(4)]
+        await settle()
+        tasks[0].cancel()
+        await settle()
+        assert (inner.calls, inner.cancelled, model.under_way) == (2, 1, 1)
+        gate.open.set()
+    assert [task.result().cached for task in tasks[1:]] == [False, True, True]
+
+
+@pytest.mark.parametrize("error", [BudgetExceeded("spent"), RateLimited("slow", source="gateway")])
+async def test_what_holds_back_the_first_alone_is_not_the_others(error: QuorateError) -> None:
+    """Its budget and its limits are its own."""
+    gate = asyncio.Event()
+
+    async def act(request: Request) -> Reply:
+        await gate.wait()
+        await settle(3)
+        if request.caller.run == "poor":
+            raise error
+        return reply("Hello.")
+
+    inner = Actor(act)
+    async with Crew() as crew, asyncio.TaskGroup() as group:
+        model = share(inner, crew)
+
+        async def poor() -> None:
+            with pytest.raises(type(error)):
+                await model.complete(ask(run="poor"))
+
+        group.create_task(poor())
+        await settle()
+        others = [group.create_task(model.complete(ask(run=f"r{number}"))) for number in range(3)]
+        await settle()
+        gate.set()
+    assert [task.result().message.text for task in others] == ["Hello."] * 3
+    assert inner.calls == 2
+
+
+async def test_an_answer_that_was_held_short_is_not_the_others() -> None:
+    gate = asyncio.Event()
+
+    async def act(_: Request) -> Reply:
+        is_first = inner.calls == 1
+        await gate.wait()
+        await settle(3)
+        return reply("Hel", stop="length" if is_first else "end")
+
+    inner = Actor(act)
+    async with Crew() as crew, asyncio.TaskGroup() as group:
+        model = share(inner, crew)
+        tasks = [group.create_task(model.complete(REQUEST)) for _ in range(3)]
+        await settle()
+        gate.set()
+    assert [task.result().stop for task in tasks] == ["length", "end", "end"]
+    assert inner.calls == 2
 
 
 async def test_when_all_leave_the_call_is_cancelled() -> None:
@@ -128,29 +189,29 @@ async def test_all_hear_of_a_failure(error: Exception) -> None:
 
 
 async def test_a_gateway_that_is_not_open_says_so() -> None:
-    model = share(Actor(), Crew())
+    model = share(Actor(), Crew(), streams=True)
     with pytest.raises(Unavailable, match="async with gateway"):
-        await model.complete(REQUEST)
+        await read(model.stream(REQUEST))
     async with Crew() as crew:
         closed = crew
     with pytest.raises(Unavailable):
-        await share(Actor(), closed).complete(REQUEST)
+        await read(share(Actor(), closed, streams=True).stream(REQUEST))
 
 
 async def test_what_is_under_way_ends_with_the_gateway() -> None:
     inner = Actor(Gate())
     async with asyncio.TaskGroup() as group:
         async with Crew() as crew:
-            task = group.create_task(_catch(share(inner, crew)))
+            task = group.create_task(_catch(share(inner, crew, streams=True)))
             await settle()
-        assert isinstance(await task, Unavailable)
+        assert isinstance(await task, Incomplete)
     assert (inner.cancelled, inner.open) == (1, 0)
 
 
 async def _catch(model: Shared) -> Exception | None:
     try:
-        await model.complete(REQUEST)
-    except Unavailable as error:
+        await read(model.stream(REQUEST))
+    except Incomplete as error:
         return error
     return None
 
@@ -160,7 +221,7 @@ async def test_what_goes_wrong_in_a_gateway_s_block_is_raised_as_itself() -> Non
 
     async def work() -> None:
         async with Crew() as crew:
-            model = share(inner, crew)
+            model = share(inner, crew, streams=True)
             asyncio.ensure_future(_catch(model))  # noqa: RUF006
             await settle()
             raise ZeroDivisionError

@@ -57,7 +57,7 @@ def show(pieces: list[str | Found]) -> list[tuple[str, str, int]]:
 
 @pytest.mark.parametrize("json", [False, True])
 @pytest.mark.parametrize("name", FINDERS)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(text=texts(), data=st.data())
 def test_any_cut_finds_the_same(name: str, json: bool, text: str, data: st.DataObject) -> None:
     """One cut, several cuts or character by character: what is found does not change."""

@@ -1,14 +1,18 @@
 """Does nothing forbidden go to a model or come from it, and does everything else pass?"""
 
+from collections.abc import AsyncGenerator
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.models.guards.samples import Talker, ask, said
 
-from quorate.errors import BlockedByPolicy
+from quorate.errors import BlockedByPolicy, Incomplete
 from quorate.messages import (
     AnyPart,
+    Embeddings,
     Message,
+    Reply,
     ReplyDone,
     StreamItem,
     Text,
@@ -19,7 +23,7 @@ from quorate.messages import (
     ToolCallDelta,
     ToolResult,
 )
-from quorate.models.guarded import Guarded
+from quorate.models.guarded import Guarded, GuardedEmbedder
 from quorate.models.guards.guard import Finding, GuardFunction, Inspection, build_guards
 from quorate.models.guards.rules import (
     FunctionRule,
@@ -31,7 +35,7 @@ from quorate.models.guards.rules import (
     SizeRule,
     WordsRule,
 )
-from quorate.specs import Request
+from quorate.specs import EmbedRequest, Request
 
 PII = PiiRule(name="pii")
 STRICT = PiiRule(name="pii", mode="strict")
@@ -350,13 +354,67 @@ async def test_json_stays_json() -> None:
     assert done.reply.message.text == wanted
 
 
+class Cut(Talker):
+    """Says a part, and is cut."""
+
+    async def complete(self, request: Request) -> Reply:
+        raise Incomplete("cut", partial=self.reply().message.text, limit="stream")
+
+    async def stream(self, request: Request) -> AsyncGenerator[StreamItem]:
+        yield TextDelta("Ask ")
+        await self.complete(request)
+
+
+async def test_what_a_cut_left_is_looked_at_too() -> None:
+    """The part that is kept with the error is redacted and restored like any answer, or blocked."""
+    model = guard(Cut("Ask bob@example.com or [EMAIL_1]"), PII)
+    for call in (model.complete(ask("I am alice@example.com")), collect(model, ask("I am alice@example.com"), [])):
+        with pytest.raises(Incomplete) as caught:
+            await call
+        assert caught.value.context == {"partial": "Ask [EMAIL] or alice@example.com", "limit": "stream"}
+    with pytest.raises(BlockedByPolicy):
+        await guard(Cut("a virus"), WORDS).complete(ask("hi"))
+
+
+class Lengths:
+    """Turns each text into its length."""
+
+    name = "lengths"
+
+    def __init__(self) -> None:
+        self.asked: list[EmbedRequest] = []
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        self.asked.append(request)
+        return Embeddings(vectors=tuple((float(len(text)),) for text in request.texts))
+
+
+async def test_texts_that_become_vectors_are_guarded_too() -> None:
+    """Redacted or blocked; the very request where nothing was found."""
+    inner, found = Lengths(), list[Finding]()
+    embedder = GuardedEmbedder(inner, guards=build_guards((PII, WORDS)), report=found.append)
+    assert embedder.name == "lengths"
+    plain = EmbedRequest(texts=("hi", "ho"))
+    await embedder.embed(plain)
+    assert inner.asked[0] is plain
+    await embedder.embed(EmbedRequest(texts=("hi", "I am alice@example.com"), dimensions=3))
+    assert inner.asked[1] == EmbedRequest(texts=("hi", "I am [EMAIL_1]"), dimensions=3)
+    assert [one.action for one in found] == ["redacted"]
+    with pytest.raises(BlockedByPolicy):
+        await embedder.embed(EmbedRequest(texts=("virus",)))
+    unguarded = GuardedEmbedder(inner, guards=build_guards((WordsRule(name="w", words=("x",), on="output"),)))
+    await unguarded.embed(plain)
+    assert inner.asked[2] is plain
+    await unguarded.aclose()
+
+
 THINGS = (
     "alice@example.com", "[EMAIL_1]", "[EMAIL_2]", "[EM", "4111 1111 1111 1111", "virus", " ", "bad word", "vi", "rus",
     "password = hunter22", "foo 12 bar", "x", "1", "@", "é", "sk-abcdefghijklmnopqrst", '"', "\n",
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     parts=st.lists(st.lists(st.sampled_from(THINGS), max_size=6).map("".join), min_size=1, max_size=2),
     thinking=st.lists(st.sampled_from(THINGS), max_size=4).map("".join),

@@ -1,5 +1,6 @@
 """Are expressions from strangers sound, bounded and quick?"""
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ from quorate.models.guards.spans import Finder, Found, find_all
 from quorate.models.guards.words import WordFinder
 
 SIZE = 100_000
+# A tracer, such as that of coverage, makes Python several times slower.
+MOST_MS = 100 if sys.gettrace() is None else 1000
 TEXTS = {
     "a": "a", "a ": "a ", "a@": "a@", "a.": "a.", "x@a.": "x@" + "a." * 20, "1 ": "1 ", "1": "1", "1-": "1-", "+1": "+1",
     "(": "(", "account": "DE89 ", "account and more": "DE89" + " a" * 30 + " ", "key": "-----BEGIN PRIVATE KEY-----",
@@ -44,7 +47,7 @@ def test_a_text_of_100_kb_takes_at_most_100_ms(name: str) -> None:
             begun = time.process_time()
             find_all((finder,), text)
             slow[what] = (time.process_time() - begun) * 1000
-            if slow[what] <= 100:
+            if slow[what] <= MOST_MS:
                 del slow[what]
                 break
     assert slow == {}

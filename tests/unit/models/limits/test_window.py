@@ -68,9 +68,9 @@ def test_what_was_used_replaces_what_was_set_aside() -> None:
     window = build_window(0.0)
     assert admit(window, 0.0, tokens=100, cost=90) == 0
     assert admit(window, 1.0, tokens=100, cost=20) == 59
-    settle(window, window.last, 1.0, tokens=-60)
+    settle(window, window.last, 1.0, 60.0, tokens=-60)
     assert admit(window, 1.0, tokens=100, cost=20) == 0
-    settle(window, window.last, 2.0, tokens=60)
+    settle(window, window.last, 2.0, 60.0, tokens=60)
     assert window.tokens == 110
 
 
@@ -80,10 +80,10 @@ def test_what_is_used_after_the_window_counts_from_then_on() -> None:
     admit(window, 0.0, tokens=100, cost=10)
     entry = window.last
     trim(window, 61.0, PER_S)
-    settle(window, entry, 61.0, tokens=80)
+    settle(window, entry, 61.0, 60.0, tokens=80)
     assert (window.tokens, window.requests) == (80, 0)
     assert admit(window, 62.0, tokens=100, cost=30) == pytest.approx(59)
-    settle(window, entry, 62.0, tokens=-80)
+    settle(window, entry, 62.0, 60.0, tokens=-80)
     assert window.tokens == 80
 
 

@@ -134,7 +134,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=1500)
+@settings(max_examples=250)
 @given(JSON)
 def test_any_json_gives_a_reply_or_one_of_our_errors(value: object) -> None:
     with suppress(QuorateError):

@@ -129,14 +129,14 @@ def test_what_is_not_the_first_choice_is_skipped() -> None:
     assert done.reply.message.text == "yes"
 
 
-@settings(max_examples=1500)
+@settings(max_examples=250)
 @given(st.lists(JSON, max_size=6))
 def test_any_events_give_a_reply_or_one_of_our_errors(values: list[object]) -> None:
     with suppress(QuorateError):
         feed(*values, b"[DONE]")
 
 
-@settings(max_examples=800)
+@settings(max_examples=250)
 @given(st.data())
 def test_a_stream_damaged_anywhere_gives_a_reply_or_one_of_our_errors(data: st.DataObject) -> None:
     """Bytes are overwritten, dropped or doubled."""

@@ -210,6 +210,32 @@ def test_a_secret_in_the_file_is_not_repeated() -> None:
     assert "sk-very" not in str(faults)
 
 
+def test_names_in_rows_with_other_faults_are_checked_too() -> None:
+    """Nobody mends a file twice; and a name whose row has faults is known elsewhere."""
+    text = """\
+[[route]]
+name = "smart"
+models = ["opnai:x", { model = "olama:y", wieght = 1 }]
+tries = 0
+
+[[alias]]
+name = "best"
+model = "smart"
+
+[[pool]]
+provider = "anthropc"
+"""
+    faults = find_faults(text)
+    assert [(fault.split(":")[0], fault.split("`")[1]) for fault in faults] == [
+        ("3", "route.models.wieght"),
+        ("3", "route.models"),
+        ("3", "route.models"),
+        ("4", "route.tries"),
+        ("10", "pool"),
+        ("11", "pool.provider"),
+    ]
+
+
 def test_a_provider_with_faults_is_known_elsewhere() -> None:
     """One mistake is one fault."""
     text = '[[provider]]\nname = "shop"\nbase_url = "ftp://x"\n[[alias]]\nname = "a"\nmodel = "shop:llama"\n'

@@ -23,7 +23,7 @@ def feed(*pieces: bytes, **options: int) -> list[bytes]:
         (b"data:  a\n\n", [b" a"]),
         (b"data: a\ndata: b\n\n", [b"a\nb"]),
         (b"data\ndata\n\n", [b"\n"]),
-        (b"data: \n\n", [b""]),
+        (b"data: \n\n", []),
         (b": ping\n\n", []),
         (b"event: x\nid: 1\nretry: 5\ndata: a\n\n", [b"a"]),
         (b"datax: a\n\n", []),
@@ -60,7 +60,7 @@ def test_events_survive_any_cut_and_any_line_end(data: st.DataObject) -> None:
         stream += b"\r" if stream.endswith(b"\r") else data.draw(st.sampled_from(LINE_ENDS)).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert feed(*pieces) == ["\n".join(lines).encode() for lines in wanted]
+    assert feed(*pieces) == ["\n".join(lines).encode() for lines in wanted if lines != [""]]
 
 
 @settings(max_examples=600)

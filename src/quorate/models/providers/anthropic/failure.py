@@ -22,7 +22,7 @@ KINDS: dict[str, Kind] = {
     "api_error": "busy",
     "timeout_error": "busy",
 }
-_CONTEXT = re.compile(r"prompt is too long|exceeds? the context|context window", re.IGNORECASE)
+_CONTEXT = re.compile(r"prompt is too long|exceeds? (the )?context|context window", re.IGNORECASE)
 _CREDIT = re.compile(r"credit balance", re.IGNORECASE)
 _MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
 _decode = msgspec.json.Decoder(Body).decode

@@ -9,6 +9,7 @@ import msgspec
 
 from quorate.errors import UpstreamError
 from quorate.models.providers import ListedModel, Listing
+from quorate.models.providers.anthropic.request import build_url
 from quorate.models.providers.anthropic.wire import Model, Page
 from quorate.models.target import Sending, Target
 
@@ -19,7 +20,7 @@ _decode = msgspec.json.Decoder(Page).decode
 def encode(target: Target, *, page: str = "") -> Sending:
     """Write a request, without its credential."""
     after = f"&after_id={quote(page, safe='')}" if page else ""
-    return Sending(url=f"{target.base_url.rstrip('/')}/models?limit={PAGE_SIZE}{after}", method="GET")
+    return Sending(url=build_url(target.base_url, f"models?limit={PAGE_SIZE}{after}"), method="GET")
 
 
 def decode(body: bytes) -> Listing:

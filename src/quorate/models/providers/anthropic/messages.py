@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import zlib
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import cast
 
 from quorate.errors import InvalidInput
 from quorate.messages import AnyPart, File, Image, Message, Text, Thinking, ToolCall, ToolResult
-from quorate.models.providers.calls import read_arguments
+from quorate.models.providers.calls import CallIds, fit_name, read_arguments
 from quorate.models.providers.checks import Json, refuse_part
+from quorate.specs import Request
 
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 PDF = "application/pdf"
@@ -20,16 +21,20 @@ _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
 _FORMAT = "Anthropic's Messages"
 
 
-def build_messages(messages: Sequence[Message], *, provider: str) -> list[Json]:
+def build_messages(request: Request, *, provider: str) -> list[Json]:
     """Build the conversation; turns of the same side that follow each other become one.
 
     Raises:
         InvalidInput: It holds something that this format cannot carry, or says nothing.
     """
+    ids, tools = CallIds(fit_id), {tool.name for tool in request.tools}
     built: list[Json] = []
-    for message in messages:
+    for message in request.messages:
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = list(_build_own(message, provider) if role == "assistant" else _build_turn(message))
+        if role == "assistant":
+            blocks = list(_build_own(message, provider, ids=ids, tools=tools))
+        else:
+            blocks = list(_build_turn(message, ids))
         if not blocks:
             continue
         if built and built[-1]["role"] == role:
@@ -41,7 +46,7 @@ def build_messages(messages: Sequence[Message], *, provider: str) -> list[Json]:
     return built
 
 
-def _build_own(message: Message, provider: str) -> Iterator[Json]:
+def _build_own(message: Message, provider: str, *, ids: CallIds, tools: Collection[str]) -> Iterator[Json]:
     """Build what the model said, reasoning in its place and as it was."""
     for part in message.parts:
         if isinstance(part, Text):
@@ -51,7 +56,8 @@ def _build_own(message: Message, provider: str) -> Iterator[Json]:
             given = read_arguments(part.arguments)
             # What a model wrote goes back to it, and this format takes nothing but an object.
             arguments = {"INVALID_JSON": part.arguments} if given is None else given
-            yield {"type": "tool_use", "id": fit_id(part.id), "name": part.name, "input": arguments}
+            name = fit_name(part.name, tools)
+            yield {"type": "tool_use", "id": ids.write_call(part.id), "name": name, "input": arguments}
         elif isinstance(part, Thinking):
             if part.provider == provider and part.signature:
                 yield _build_thinking(part)
@@ -65,23 +71,26 @@ def _build_thinking(part: Thinking) -> Json:
     return {"type": "thinking", "thinking": part.text, "signature": part.signature}
 
 
-def _build_turn(message: Message) -> Iterator[Json]:
+def _build_turn(message: Message, ids: CallIds) -> Iterator[Json]:
     """Build what a person or the tools said: results first, as they must follow their calls at once."""
     results = [part for part in message.parts if isinstance(part, ToolResult)]
-    yield from map(_build_result, results)
+    for result in results:
+        yield _build_result(result, ids)
     for part in message.parts:
-        if not isinstance(part, ToolResult) and (not isinstance(part, Text) or part.text):
+        if not isinstance(part, ToolResult) and (not isinstance(part, Text) or part.text.strip()):
             yield build_content(part)
 
 
-def _build_result(result: ToolResult) -> Json:
-    built: Json = {"type": "tool_result", "tool_use_id": fit_id(result.call_id)}
+def _build_result(result: ToolResult, ids: CallIds) -> Json:
+    """Build a result; words that are nothing but space are refused, and left out."""
+    built: Json = {"type": "tool_result", "tool_use_id": ids.write_result(result.call_id)}
     if isinstance(result.content, str):
-        if result.content:
+        if result.content.strip():
             built["content"] = result.content
-    elif result.content:
-        blocks = [build_content(part) for part in result.content if not isinstance(part, Text) or part.text]
-        built["content"] = blocks
+    else:
+        blocks = [build_content(part) for part in result.content if not isinstance(part, Text) or part.text.strip()]
+        if blocks:
+            built["content"] = blocks
     if result.is_error:
         built["is_error"] = True
     return built

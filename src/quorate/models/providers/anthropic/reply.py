@@ -10,6 +10,7 @@ import msgspec
 
 from quorate.errors import Incomplete, UpstreamError
 from quorate.messages import AnyPart, Message, Reply, Text, Thinking, ToolCall, Usage
+from quorate.models.bounds import check_document
 from quorate.models.providers.anthropic.failure import build_stream_error
 from quorate.models.providers.anthropic.wire import Block, Body, Change, Counts
 from quorate.models.providers.calls import build_call, check_count, read_raw
@@ -38,6 +39,7 @@ def decode(body: bytes, target: Target) -> Reply:
         UpstreamError: It is not a reply, or ends for a reason nobody knows.
         Incomplete: It has no end.
     """
+    check_document(body)
     try:
         found = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -11,6 +11,7 @@ from quorate.errors import InvalidInput
 from quorate.models.providers.anthropic.messages import build_messages
 from quorate.models.providers.anthropic.schema import close_schema
 from quorate.models.providers.anthropic.thinking import add_thinking, bind_thinking
+from quorate.models.providers.calls import write_parameters
 from quorate.models.providers.checks import RESERVED, Json, add_extra
 from quorate.models.providers.wishes import check_request
 from quorate.models.target import Sending, Target
@@ -23,9 +24,10 @@ CACHEABLE = frozenset({"text", "image", "document", "tool_use", "tool_result"})
 _encode = msgspec.json.Encoder().encode
 
 
-def build_url(base_url: str) -> str:
-    """Build the address that requests go to."""
-    return f"{base_url.rstrip('/')}/messages"
+def build_url(base_url: str, what: str = "messages") -> str:
+    """Build an address; a base URL may leave out the version, as Anthropic's own programs do."""
+    base = base_url.rstrip("/")
+    return f"{base}/{what}" if base.endswith("/v1") else f"{base}/v1/{what}"
 
 
 def build_headers(key: str | None, token: str | None) -> dict[str, str]:
@@ -52,9 +54,9 @@ def encode(request: Request, target: Target, *, stream: bool = False) -> Sending
     body: Json = {"model": target.model_name, "max_tokens": most}
     if stream:
         body["stream"] = True
-    if request.instructions:
+    if request.instructions.strip():
         body["system"] = request.instructions
-    body["messages"] = build_messages(request.messages, provider=target.provider.otel)
+    body["messages"] = build_messages(request, provider=target.provider.otel)
     _add_settings(body, settings)
     add_thinking(body, settings, target)
     headers = bind_thinking(body, request, target)
@@ -83,7 +85,8 @@ def _add_tools(body: Json, request: Request) -> None:
         return
     settings = request.settings
     body["tools"] = [
-        {"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in request.tools
+        {"name": tool.name, "description": tool.description, "input_schema": write_parameters(tool)}
+        for tool in request.tools
     ]
     choice: Json = {"type": "auto"}
     if settings.tool:

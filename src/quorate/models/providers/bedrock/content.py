@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import cast
 from zlib import crc32
 
@@ -12,6 +12,7 @@ import msgspec
 
 from quorate.errors import InvalidInput
 from quorate.messages import AnyPart, Audio, File, Image, Message, Text, Thinking, ToolCall, ToolResult
+from quorate.models.providers.calls import CallIds, fit_name
 
 Json = dict[str, object]
 IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
@@ -36,13 +37,20 @@ _SPACES = re.compile(r" {2,}")
 
 
 class Writer:
-    """Writes the messages of one conversation; it numbers the documents, as no two may have one name."""
+    """Writes the messages of one conversation; it numbers the documents, as no two may have one name.
 
-    __slots__ = ("_documents", "_provider")
+    Args:
+        provider: Whose reasoning goes back.
+        tools: The names of the tools there are.
+    """
 
-    def __init__(self, provider: str) -> None:
+    __slots__ = ("_documents", "_ids", "_provider", "_tools")
+
+    def __init__(self, provider: str, *, tools: Collection[str] = ()) -> None:
         self._provider = provider
+        self._tools = tools
         self._documents = 0
+        self._ids = CallIds(fit_id)
 
     def build_messages(self, messages: Sequence[Message]) -> list[Json]:
         """Build the turns; what people and tools say one after the other is one turn.
@@ -70,7 +78,7 @@ class Writer:
         if isinstance(part, Text):
             return ({"text": part.text},) if part.text.strip() else ()
         if isinstance(part, ToolCall):
-            return (_build_call(part),)
+            return (self._build_call(part),)
         if isinstance(part, ToolResult):
             return (self._build_result(part),)
         if isinstance(part, Thinking):
@@ -80,6 +88,16 @@ class Writer:
         if role == "assistant" and not isinstance(part, Image):
             raise InvalidInput(f"Converse cannot carry {type(part).__name__} in a model's own message.")
         return (self._build_media(part),)
+
+    def _build_call(self, call: ToolCall) -> Json:
+        try:
+            given: object = msgspec.json.decode(call.arguments)
+        except (msgspec.DecodeError, RecursionError):
+            given = call.arguments
+        # An object is asked for; the model sees again what it wrote, and the tool's answer says what was wrong with it.
+        input_ = cast("Json", given) if isinstance(given, dict) else {"malformed_arguments": given}
+        name, id_ = fit_name(call.name, self._tools), self._ids.write_call(call.id)
+        return {"toolUse": {"toolUseId": id_, "name": name, "input": input_}}
 
     def _build_result(self, result: ToolResult) -> Json:
         parts = (Text(text=result.content),) if isinstance(result.content, str) else result.content
@@ -93,7 +111,7 @@ class Writer:
                 content.append({"text": part.text})
         return {
             "toolResult": {
-                "toolUseId": fit_id(result.call_id),
+                "toolUseId": self._ids.write_result(result.call_id),
                 "content": content or [{"text": NOTHING}],
                 "status": "error" if result.is_error else "success",
             }
@@ -125,16 +143,6 @@ def fit_id(id_: str) -> str:
     if fit == id_ and 0 < len(fit) <= MAX_ID:
         return fit
     return f"{fit[: MAX_ID - 9]}-{crc32(id_.encode()):08x}"
-
-
-def _build_call(call: ToolCall) -> Json:
-    try:
-        given: object = msgspec.json.decode(call.arguments)
-    except (msgspec.DecodeError, RecursionError):
-        given = call.arguments
-    # An object is asked for; the model sees again what it wrote, and the tool's answer says what was wrong with it.
-    input_ = cast("Json", given) if isinstance(given, dict) else {"malformed_arguments": given}
-    return {"toolUse": {"toolUseId": fit_id(call.id), "name": call.name, "input": input_}}
 
 
 def _build_thinking(part: Thinking, provider: str) -> Sequence[Json]:

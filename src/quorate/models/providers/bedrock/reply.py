@@ -10,6 +10,7 @@ import msgspec
 
 from quorate.errors import Incomplete, UpstreamError
 from quorate.messages import AnyPart, Image, Message, Reply, Text, Thinking, ToolCall, Usage
+from quorate.models.bounds import check_document
 from quorate.models.providers.bedrock.wire import Block, Body, Counts, Picture, Reasoning, ToolUse
 from quorate.models.providers.calls import build_call, check_count
 from quorate.models.providers.counts import read_count
@@ -37,6 +38,7 @@ def decode(body: bytes, *, model_name: str, provider: str) -> Reply:
         UpstreamError: It is not a reply, or ends for a reason nobody knows.
         Incomplete: It has no end.
     """
+    check_document(body)
     try:
         found = _decode_body(body)
         message = found.output.message if found.output is not None else None

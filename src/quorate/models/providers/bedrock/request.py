@@ -14,6 +14,7 @@ from quorate.messages import ToolCall, ToolResult
 from quorate.models.providers.bedrock.content import Json, Writer
 from quorate.models.providers.bedrock.families import build_fields, can_cache_tools, find_family
 from quorate.models.providers.bedrock.schema import narrow_schema
+from quorate.models.providers.calls import write_parameters
 from quorate.models.providers.checks import add_extra
 from quorate.models.providers.wishes import check_request
 from quorate.models.target import Target
@@ -53,7 +54,8 @@ def encode(request: Request, target: Target) -> bytes:
     check_request(request, target, reserved=RESERVED)
     if settings.parallel_tool_calls is False:
         raise InvalidInput("Converse has no word for `parallel_tool_calls=False`: leave it out.")
-    body: Json = {"messages": Writer(target.provider.otel).build_messages(request.messages)}
+    writer = Writer(target.provider.otel, tools={tool.name for tool in request.tools})
+    body: Json = {"messages": writer.build_messages(request.messages)}
     system: list[Json] = [{"text": request.instructions}] if request.instructions.strip() else []
     limits = _build_limits(settings)
     if limits:
@@ -108,7 +110,7 @@ def _build_tool(tool: ToolSpec) -> Json:
         raise InvalidInput(
             f"The tool {tool.name!r} cannot be named to Bedrock: letters, digits, `_` and `-`, 64 at most."
         )
-    spec: Json = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
+    spec: Json = {"name": tool.name, "inputSchema": {"json": write_parameters(tool)}}
     if tool.description.strip():
         spec["description"] = tool.description
     return {"toolSpec": spec}

@@ -27,6 +27,7 @@ from quorate.messages import (
     ToolCallDelta,
     Usage,
 )
+from quorate.models.bounds import check_document
 from quorate.models.providers.calls import build_call, check_count, read_raw
 from quorate.models.providers.counts import read_count
 from quorate.models.providers.gemini.contents import write_signature
@@ -218,6 +219,7 @@ def read_blob(blob: Blob) -> Image | Audio | File:
 
 def decode(body: bytes, target: Target) -> Reply:
     """Read a whole reply; raises what `Decoder` raises."""
+    check_document(body)
     decoder = Decoder(target)
     decoder.feed(body)
     return decoder.finish().reply

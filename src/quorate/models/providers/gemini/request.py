@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from quorate.errors import InvalidInput
+from quorate.models.providers.calls import write_parameters
 from quorate.models.providers.checks import RESERVED, Json, add_extra, check_effort, refuse_settings
 from quorate.models.providers.gemini.contents import build_contents
 from quorate.models.providers.gemini.schema import write_schema
@@ -78,7 +79,11 @@ def _build_config(settings: ModelSettings, target: Target) -> Json:
 def _add_tools(body: Json, request: Request, target: Target) -> None:
     settings = request.settings
     functions = [
-        {"name": tool.name, "description": tool.description, "parametersJsonSchema": write_schema(tool.parameters)}
+        {
+            "name": tool.name,
+            "description": tool.description,
+            "parametersJsonSchema": write_schema(write_parameters(tool)),
+        }
         for tool in request.tools
     ]
     body["tools"] = [{"functionDeclarations": functions}]

@@ -9,6 +9,7 @@ import msgspec
 
 from quorate.errors import Incomplete, UpstreamError
 from quorate.messages import AnyPart, Message, Reply, Text, Thinking, ToolCall, Usage
+from quorate.models.bounds import check_document
 from quorate.models.providers.calls import build_call, check_count, read_raw
 from quorate.models.providers.counts import read_count
 from quorate.models.providers.ollama.wire import Call, Chunk
@@ -26,6 +27,7 @@ def decode(body: bytes, *, provider: str = "") -> Reply:
         UpstreamError: It is not a reply, or ends for a reason nobody knows.
         Incomplete: It has no end.
     """
+    check_document(body)
     chunk = decode_chunk(body)
     said = chunk.message
     if said is None:

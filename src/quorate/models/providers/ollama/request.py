@@ -9,7 +9,7 @@ import msgspec
 
 from quorate.errors import InvalidInput
 from quorate.messages import AnyPart, File, Image, Message, Text, Thinking, ToolCall, ToolResult
-from quorate.models.providers.calls import read_arguments
+from quorate.models.providers.calls import read_arguments, write_parameters
 from quorate.models.providers.checks import Json, add_extra, refuse_part
 from quorate.models.providers.openai.request import read_text_file
 from quorate.models.providers.wishes import check_request
@@ -57,7 +57,7 @@ def encode(request: Request, target: Target, *, stream: bool = False) -> bytes:
         body["tools"] = [
             {
                 "type": "function",
-                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+                "function": {"name": tool.name, "description": tool.description, "parameters": write_parameters(tool)},
             }
             for tool in request.tools
         ]

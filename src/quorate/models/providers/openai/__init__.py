@@ -42,4 +42,4 @@ def decode_error(status: int, body: bytes, target: Target, *, retry_after_s: flo
 
 def build_decoder(target: Target) -> StreamDecoder:
     """Build the reader of one streamed reply."""
-    return StreamDecoder(provider=target.provider.otel)
+    return StreamDecoder(provider=target.provider.otel, end_event=target.provider.end_event)

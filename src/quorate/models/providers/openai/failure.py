@@ -12,6 +12,7 @@ import msgspec
 
 from quorate.errors import (
     BlockedByPolicy,
+    InvalidInput,
     NotFound,
     QuorateError,
     RateLimited,
@@ -34,7 +35,13 @@ GENERATION_CODES = frozenset({"tool_use_failed", "json_validate_failed"})
 FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "invalid_prompt", "bio_policy"})
 """What is said when it is the question that is refused for its contents."""
 RETRYABLE = frozenset({408, 500, 502, 503, 504})
+KEY_STATUSES = frozenset({"401", "403"})
+SPENT_STATUS = "402"
+FINAL_STATUSES = frozenset({"400", "404", "405", "413", "422"})
+"""Statuses that some gateways say in an answer which had begun well; the same request would fail again."""
 _CONTEXT = re.compile(r"context (length|window)|maximum (context|number of tokens)|too many tokens", re.IGNORECASE)
+_RESPONSES = re.compile(r"\bv1/responses\b")
+"""What is said of a model that thinks, or that chat completions do not have."""
 _MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
 _WORD = re.compile(r"[a-z][a-z_]{1,47}")
 _PARAM = re.compile(r"[a-z][a-z_]{0,31}(\[\d{1,5}\])?(\.[a-z_]{1,32}){0,4}")
@@ -68,6 +75,11 @@ def decode_error(
         return _read_filter(code, who, said, status)
     if status in (402, 429) or code in QUOTA_CODES:
         return _read_rate(code, who, said, retry_after_s, status)
+    if status == 400 and _RESPONSES.search(fault.message or ""):
+        return InvalidInput(
+            f"{who} answers this by Responses alone ({said}): name `openai-responses:{model_name}`, or the like of it "
+            "at another provider, or set `reasoning` to `none`."
+        )
     if 300 <= status < 400:
         return UpstreamError(
             f"{who} answered with a redirect ({said}), which is not followed. Set the base URL to the final address.",
@@ -91,9 +103,19 @@ def build_stream_error(fault: Fault | str) -> QuorateError:
         return _read_rate(code, "The model's provider", _describe(None, fault), None, None)
     if code in FILTER_CODES:
         return _read_filter(code, "The model's provider", _describe(None, fault), None)
-    if code in CONTEXT_CODES:
+    if code in CONTEXT_CODES or _CONTEXT.search(fault.message or ""):
         return TooLarge("The request is larger than the model can read.", upstream_code=code)
-    return UpstreamError(f"The model's provider failed in the middle ({_describe(None, fault)}).", retryable=True)
+    if code in KEY_STATUSES:
+        return Unauthenticated(
+            f"The model's provider refused the credential ({_describe(None, fault)}).", upstream_code=code
+        )
+    if code == SPENT_STATUS:
+        return _read_rate(code, "The model's provider", _describe(None, fault), None, 402)
+    return UpstreamError(
+        f"The model's provider failed in the middle ({_describe(None, fault)}).",
+        retryable=code not in FINAL_STATUSES,
+        upstream_code=code,
+    )
 
 
 def _read_filter(code: str, who: str, said: str, status: int | None) -> BlockedByPolicy:

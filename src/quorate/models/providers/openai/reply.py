@@ -9,6 +9,7 @@ import msgspec
 
 from quorate.errors import Incomplete, UpstreamError
 from quorate.messages import AnyPart, Message, Reply, Text, Thinking, ToolCall, Usage
+from quorate.models.bounds import check_document
 from quorate.models.providers.calls import build_call, check_count
 from quorate.models.providers.counts import read_count
 from quorate.models.providers.openai.failure import build_stream_error
@@ -91,6 +92,7 @@ def decode_chunk(data: bytes) -> Chunk:
     Raises:
         UpstreamError: It is none, or nests too deep; what it says is not repeated.
     """
+    check_document(data)
     try:
         return _decode_chunk(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -163,10 +165,12 @@ def read_usage(counts: Counts | None) -> Usage:
     if counts is None:
         return Usage(requests=1)
     read, written = counts.prompt_tokens_details, counts.completion_tokens_details
+    asked, said = read_count(counts.prompt_tokens), read_count(counts.completion_tokens)
     cached = (read.cached_tokens if read else 0) or counts.cached_tokens or counts.prompt_cache_hit_tokens or 0
     return Usage(
-        input_tokens=read_count(counts.prompt_tokens),
-        output_tokens=read_count(counts.completion_tokens),
+        input_tokens=asked,
+        # Some count reasoning in the total alone: all that was not asked was written, and is paid for.
+        output_tokens=max(said, read_count(counts.total_tokens) - asked),
         cached_tokens=read_count(cached),
         cache_write_tokens=read_count(read.cache_write_tokens) if read else 0,
         reasoning_tokens=read_count(written.reasoning_tokens) if written else 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import blake2b
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from quorate.errors import InvalidInput
 from quorate.messages import AnyPart, Audio, File, Image, Message, Text, Thinking, ToolCall, ToolResult
 from quorate.models.facts import Provider
+from quorate.models.providers.calls import CallIds, fit_name, write_parameters
 from quorate.models.providers.checks import Json, add_extra, refuse_part
 from quorate.models.providers.openai.schema import narrow_schema
 from quorate.models.providers.openai.wire import Detail
@@ -21,6 +22,9 @@ from quorate.specs import ModelSettings, OutputSpec, Request, ToolSpec
 
 AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 MAX_SCHEMA_NAME = 64
+MAX_ID = 40
+HEARD = "(noted)"
+"""Said for the model where it must have said something."""
 RESERVED = frozenset({"model", "messages", "stream", "stream_options", "tools", "response_format"})
 _NOT_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _encode = msgspec.json.Encoder().encode
@@ -72,23 +76,32 @@ def build_messages(request: Request, provider: Provider) -> list[Json]:
     messages: list[Json] = []
     if request.instructions:
         messages.append({"role": "system", "content": request.instructions})
+    ids = CallIds(lambda call_id: write_id(call_id, provider))
+    tools = {tool.name for tool in request.tools}
     for message in request.messages:
         if message.role == "assistant":
-            messages.append(_build_assistant(message, provider))
-        else:
-            messages += _build_turn(message, provider)
+            said = _build_assistant(message, provider, ids=ids, tools=tools)
+            if len(said) > 2 or said["content"]:  # a message that says nothing is refused
+                messages.append(said)
+            continue
+        for turn in _build_turn(message, ids):
+            if provider.answers_results and turn["role"] == "user" and messages and messages[-1]["role"] == "tool":
+                messages.append({"role": "assistant", "content": HEARD})
+            messages.append(turn)
     return messages
 
 
 def write_id(call_id: str, provider: Provider) -> str:
     """Write a call's id as the provider takes it: one that another provider gave may not fit."""
     length = provider.call_id_length
-    if not length or (len(call_id) == length and call_id.isascii() and call_id.isalnum()):
-        return call_id
-    return blake2b(call_id.encode("utf-8", "replace"), digest_size=32).hexdigest()[:length]
+    if length:
+        fits = len(call_id) == length and call_id.isascii() and call_id.isalnum()
+    else:
+        fits, length = 0 < len(call_id) <= MAX_ID, MAX_ID
+    return call_id if fits else blake2b(call_id.encode("utf-8", "replace"), digest_size=32).hexdigest()[:length]
 
 
-def _build_assistant(message: Message, provider: Provider) -> Json:
+def _build_assistant(message: Message, provider: Provider, *, ids: CallIds, tools: Collection[str]) -> Json:
     words: list[str] = []
     calls: list[Json] = []
     thoughts: list[Thinking] = []
@@ -96,8 +109,8 @@ def _build_assistant(message: Message, provider: Provider) -> Json:
         if isinstance(part, Text):
             words.append(part.text)
         elif isinstance(part, ToolCall):
-            function = {"name": part.name, "arguments": part.arguments}
-            calls.append({"id": write_id(part.id, provider), "type": "function", "function": function})
+            function = {"name": fit_name(part.name, tools), "arguments": part.arguments}
+            calls.append({"id": ids.write_call(part.id), "type": "function", "function": function})
         elif isinstance(part, Thinking):
             thoughts.append(part)
         else:
@@ -128,14 +141,14 @@ def _read_detail(signature: str) -> Detail:
         raise InvalidInput("A part of the model's earlier reasoning is not what its provider gave.") from error
 
 
-def _build_turn(message: Message, provider: Provider) -> Iterator[Json]:
+def _build_turn(message: Message, ids: CallIds) -> Iterator[Json]:
     """Build what a person or the tools said: results first, as they must follow their calls at once."""
     content: list[Json] = []
     plain = True
     for part in message.parts:
         if isinstance(part, ToolResult):
             text, shown = _split_result(part)
-            yield {"role": "tool", "tool_call_id": write_id(part.call_id, provider), "content": text}
+            yield {"role": "tool", "tool_call_id": ids.write_result(part.call_id), "content": text}
             content += shown
             plain = plain and not shown
         else:
@@ -245,7 +258,7 @@ def _add_tools(body: Json, tools: Sequence[ToolSpec], settings: ModelSettings) -
     body["tools"] = [
         {
             "type": "function",
-            "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+            "function": {"name": tool.name, "description": tool.description, "parameters": write_parameters(tool)},
         }
         for tool in tools
     ]

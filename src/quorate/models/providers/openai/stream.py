@@ -33,20 +33,24 @@ class StreamDecoder:
     """Gathers one streamed reply; it has a state, and does no I/O."""
 
     __slots__ = (
-        "_calls", "_details", "_finish", "_id", "_last", "_model", "_provider", "_refusal", "_text", "_thinking",
-        "_usage", "is_done",
+        "_calls", "_details", "_end_event", "_finish", "_id", "_last", "_model", "_open", "_provider", "_refusal",
+        "_text", "_thinking", "_usage", "is_done",
     )  # fmt: skip
 
-    def __init__(self, *, provider: str = "") -> None:
+    def __init__(self, *, provider: str = "", end_event: bool = True) -> None:
         self._provider = provider
         """Whose reasoning it is."""
+        self._end_event = end_event
+        """Whether its end is said by an event of its own."""
         self.is_done = False
         """Whether the provider said that nothing more comes."""
         self._text: list[str] = []
         self._thinking: list[str] = []
         self._details: dict[int, Detail] = {}
         self._refusal: list[str] = []
-        self._calls: dict[int, _Gathered] = {}
+        self._calls: list[_Gathered] = []
+        self._open: dict[int, _Gathered] = {}
+        """By index, the call that a piece goes on with."""
         self._last = -1
         self._finish: str | None = None
         self._usage: Counts | None = None
@@ -91,14 +95,14 @@ class StreamDecoder:
             UpstreamError: It ended for a reason nobody knows.
         """
         said = "".join(self._text)
-        if not self.is_done or self._finish is None:
+        if self._finish is None or (self._end_event and not self.is_done):
             missing = "its last event" if self._finish is not None else "the reason why it ended"
             raise Incomplete(f"The model's stream was cut: {missing} never came.", limit="stream", partial=self.partial)
         reply = build_reply(
             Chunk(id=self._id, model=self._model, usage=self._usage),
             text=(said, "".join(self._refusal)),
             thoughts=build_thoughts("".join(self._thinking), list(self._details.values()), self._provider),
-            calls=[self._build_call(place, call) for place, call in enumerate(self._calls.values())],
+            calls=[self._build_call(place, call) for place, call in enumerate(self._calls)],
             finish=self._finish,
         )
         return ReplyDone(reply)
@@ -113,7 +117,7 @@ class StreamDecoder:
             raise build_stream_error(chunk.error)
         self._id = self._id or chunk.id or ""
         self._model = self._model or chunk.model or ""
-        self._usage = chunk.usage or self._usage
+        self._usage = chunk.usage or self._usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
         self._finish = finish or self._finish
 
     def _take_rest(self, chunk: Chunk) -> Sequence[StreamItem]:
@@ -160,16 +164,15 @@ class StreamDecoder:
         known.format = known.format or piece.format
 
     def _take_call(self, piece: Call) -> ToolCallDelta:
-        index = piece.index
-        if index is None:  # some servers give no index: a new id begins a new call
-            known = self._calls.get(self._last)
-            begins = known is None or (piece.id and known.id and piece.id != known.id)
-            index = self._last + 1 if begins else self._last
-        self._last = index
-        call = self._calls.get(index)
-        if call is None:
+        index = self._last if piece.index is None else piece.index
+        call = self._open.get(index)
+        # Some servers give no index, or the same one to all: a new id with a name begins a new call.
+        is_named = piece.index is None or (piece.function is not None and bool(piece.function.name))
+        if call is None or (is_named and piece.id and call.id and piece.id != call.id):
             check_count(len(self._calls) + 1)
-            call = self._calls[index] = _Gathered()
+            call = self._open[index] = _Gathered()
+            self._calls.append(call)
+        self._last = index
         call.id = call.id or piece.id or f"call-{len(self._calls) - 1}"
         arguments = ""
         if piece.function is not None:

@@ -79,10 +79,17 @@ class Counts(Struct, gc=False):
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: int | None = None
     prompt_tokens_details: InputDetails | None = None
     completion_tokens_details: OutputDetails | None = None
     cached_tokens: int | None = None
     prompt_cache_hit_tokens: int | None = None
+
+
+class Aside(Struct, gc=False):
+    """What Groq says beside the words of others: the usage of a stream."""
+
+    usage: Counts | None = None
 
 
 class Fault(Struct, gc=False):
@@ -102,6 +109,7 @@ class Chunk(Struct, gc=False):
     choices: list[Choice] | None = None
     usage: Counts | None = None
     error: Fault | str | None = None
+    x_groq: Aside | None = None
 
 
 class Refusal(Struct, gc=False):

@@ -9,6 +9,7 @@ import msgspec
 
 from quorate.errors import Incomplete, UpstreamError
 from quorate.messages import AnyPart, Message, Reply, Text, Thinking, Usage
+from quorate.models.bounds import check_document
 from quorate.models.providers.calls import build_call, check_count
 from quorate.models.providers.counts import read_count
 from quorate.models.providers.openai.failure import build_stream_error
@@ -29,6 +30,7 @@ def decode(body: bytes, *, provider: str = "") -> Reply:
         UpstreamError: It is not a response, failed, or ended for a reason nobody knows.
         Incomplete: It has no end.
     """
+    check_document(body)
     try:
         response = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -59,7 +61,7 @@ def build_reply(response: Response, items: Sequence[Item], *, provider: str) -> 
                     )
                 )
         elif item.type == "function_call":
-            parts.append(build_call(item.call_id or "", item.name or "", item.arguments or "", place=len(parts)))
+            parts.append(build_call(item.call_id or "", item.name or "", read_arguments(item), place=len(parts)))
     message = Message(role="assistant", parts=tuple(parts))
     check_count(len(message.tool_calls))
     stop = read_stop(response, partial=message.text)
@@ -72,6 +74,14 @@ def build_reply(response: Response, items: Sequence[Item], *, provider: str) -> 
         stop=stop,
         id=response.id or "",
     )
+
+
+def read_arguments(item: Item) -> str:
+    """Read a call's arguments; some servers give them as an object."""
+    arguments = item.arguments
+    if isinstance(arguments, str):
+        return arguments
+    return "" if arguments is None else msgspec.json.encode(arguments).decode()
 
 
 def read_message(item: Item) -> tuple[str, bool]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from hashlib import blake2b
 
 import msgspec
 
 from quorate.errors import InvalidInput
 from quorate.messages import AnyPart, File, Image, Message, Text, Thinking, ToolCall, ToolResult
+from quorate.models.providers.calls import CallIds, fit_name, write_parameters
 from quorate.models.providers.checks import Json, add_extra, refuse_part
 from quorate.models.providers.openai.request import build_cache_key, build_data_url, build_schema, read_text_file
 from quorate.models.providers.wishes import check_request
 from quorate.models.target import Target
 from quorate.specs import ModelSettings, Request, ToolSpec
 
+MAX_ID = 64
 LACKS = ("seed", "stop", "frequency_penalty", "presence_penalty")
 RESERVED = frozenset({"model", "input", "messages", "instructions", "stream", "tools"})
 PHASE = "openai-phase:"
@@ -30,7 +33,7 @@ def encode(request: Request, target: Target, *, stream: bool = False) -> bytes:
     check_request(request, target, lacks=LACKS, reserved=RESERVED)
     body: Json = {
         "model": target.model_name,
-        "input": build_items(request.messages, provider=target.provider.otel),
+        "input": build_items(request, provider=target.provider.otel),
         "store": False,
     }
     if request.instructions:
@@ -47,15 +50,24 @@ def encode(request: Request, target: Target, *, stream: bool = False) -> bytes:
     return _encode(body)
 
 
-def build_items(messages: Sequence[Message], *, provider: str) -> list[Json]:
+def build_items(request: Request, *, provider: str) -> list[Json]:
     """Build the conversation; reasoning is given back to whom it is from."""
+    ids, tools = CallIds(fit_id), {tool.name for tool in request.tools}
     items: list[Json] = []
-    for message in messages:
-        items += _build_own(message, provider) if message.role == "assistant" else _build_turn(message)
+    for message in request.messages:
+        if message.role == "assistant":
+            items += _build_own(message, provider, ids=ids, tools=tools)
+        else:
+            items += _build_turn(message, ids)
     return items
 
 
-def _build_own(message: Message, provider: str) -> Iterator[Json]:
+def fit_id(id_: str) -> str:
+    """Write a call's id so that Responses take it; one of another provider may be too long."""
+    return id_ if 0 < len(id_) <= MAX_ID else blake2b(id_.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def _build_own(message: Message, provider: str, *, ids: CallIds, tools: Collection[str]) -> Iterator[Json]:
     """Build what the model itself said, in its order: a call must follow the reasoning that led to it."""
     for part in message.parts:
         if isinstance(part, Text):
@@ -64,7 +76,8 @@ def _build_own(message: Message, provider: str) -> Iterator[Json]:
                 said["phase"] = part.signature.removeprefix(PHASE)
             yield said
         elif isinstance(part, ToolCall):
-            yield {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments}
+            name, id_ = fit_name(part.name, tools), ids.write_call(part.id)
+            yield {"type": "function_call", "call_id": id_, "name": name, "arguments": part.arguments}
         elif isinstance(part, Thinking):
             if part.signature and part.provider == provider:
                 yield _build_reasoning(part)
@@ -80,12 +93,16 @@ def _build_reasoning(part: Thinking) -> Json:
     return built
 
 
-def _build_turn(message: Message) -> Iterator[Json]:
+def _build_turn(message: Message, ids: CallIds) -> Iterator[Json]:
     """Build what a person or the tools said: results first, as they must follow their calls."""
     content: list[Json] = []
     for part in message.parts:
         if isinstance(part, ToolResult):
-            yield {"type": "function_call_output", "call_id": part.call_id, "output": _build_output(part)}
+            yield {
+                "type": "function_call_output",
+                "call_id": ids.write_result(part.call_id),
+                "output": _build_output(part),
+            }
         else:
             content.append(_build_content(part))
     if all(one["type"] == "input_text" for one in content):
@@ -150,7 +167,7 @@ def _add_tools(body: Json, tools: Sequence[ToolSpec], settings: ModelSettings) -
             "type": "function",
             "name": tool.name,
             "description": tool.description,
-            "parameters": tool.parameters,
+            "parameters": write_parameters(tool),
             "strict": False,  # they are strict unless told otherwise, and a tool's schema need not fit
         }
         for tool in tools

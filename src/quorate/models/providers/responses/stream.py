@@ -11,7 +11,7 @@ from quorate.messages import Reply, ReplyDone, StreamItem, TextDelta, ThinkingDe
 from quorate.models.providers.calls import check_count
 from quorate.models.providers.openai.failure import build_stream_error
 from quorate.models.providers.openai.wire import Fault
-from quorate.models.providers.responses.reply import build_reply
+from quorate.models.providers.responses.reply import build_reply, read_arguments
 from quorate.models.providers.responses.wire import Event, Item, Response
 
 END = b"[DONE]"
@@ -132,8 +132,9 @@ class StreamDecoder:
         """Take an item at its end; a call whose arguments did not come in pieces gives them now."""
         if item.type != "function_call" or self._arguments.get(place) or not item.arguments:
             return ()
-        self._arguments[place] = [item.arguments]
-        return (ToolCallDelta(item.call_id or "", item.name or "", item.arguments),)
+        arguments = read_arguments(item)
+        self._arguments[place] = [arguments]
+        return (ToolCallDelta(item.call_id or "", item.name or "", arguments),)
 
     def _take_end(self, event: Event) -> None:
         response = event.response

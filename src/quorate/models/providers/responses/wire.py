@@ -26,7 +26,8 @@ class Item(Struct, gc=False):
     encrypted_content: str | None = None
     call_id: str | None = None
     name: str | None = None
-    arguments: str | None = None
+    arguments: object = None
+    """Text; that of what is no call of ours may be anything."""
 
 
 class InputDetails(Struct, gc=False):

@@ -1,0 +1,1 @@
+"""How do several agents work together?"""
