@@ -20,7 +20,7 @@ from quorate.models.ledger import Spending, bound_tokens, to_nano
 from quorate.models.spending import CHARACTERS_PER_TOKEN, count_item, is_unknown
 from quorate.models.tokens import estimate_request
 from quorate.ports import Model
-from quorate.specs import Request
+from quorate.specs import ModelProfile, Request
 
 __all__ = ["BudgetRule", "Budgeted"]
 
@@ -152,9 +152,7 @@ class Budgeted(Layer):
 
     def _find_most(self, request: Request) -> int:
         """How long the reply may be, as far as anybody says."""
-        profile = self.inner.profile
-        most = request.settings.max_tokens or self._longest or profile.max_output_tokens
-        return most or min(profile.context_tokens or MOST_OUTPUT, MOST_OUTPUT)
+        return request.settings.max_tokens or self._longest or find_longest(self.inner.profile)
 
     async def _book(self, request: Request, held: Reservation | None, reply: Reply) -> None:
         if held is None and self._budgets.ledger is None:
@@ -194,3 +192,8 @@ def _explain(reply: Reply, held: Reservation | None, asked: Request) -> Reply:
         f"{BUDGET_NOTE}the reply was held to {asked.settings.max_tokens} tokens, all that is left of {names} pays for"
     )
     return structs.replace(reply, notes=(*reply.notes, note))
+
+
+def find_longest(profile: ModelProfile) -> int:
+    """Find how many tokens a model's reply may have, as far as anybody knows."""
+    return profile.max_output_tokens or min(profile.context_tokens or MOST_OUTPUT, MOST_OUTPUT)

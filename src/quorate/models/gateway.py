@@ -230,7 +230,7 @@ class Gateway:
 
     def _build_stack(self, model: Model, upstreams: Sequence[Upstream]) -> Model:
         """Build the layers above a route or a model; it reads inside out."""
-        from quorate.models.budgeted import Budgeted  # a model that is built without a gateway needs none
+        from quorate.models.budgeted import Budgeted, find_longest  # a model that is built without a gateway needs none
 
         plan, parts = self.plan, self.parts
         price = find_dearest([one.target.price for one in upstreams])
@@ -242,7 +242,8 @@ class Gateway:
 
         scope = "user" if plan.cache is None else plan.cache.scope
         key = CacheKey(self._secret, model=model.profile.name, scope=scope)
-        model = Budgeted(model, budgets=self._budgets, price=price, count=count)
+        longest = max([find_longest(one.target.build_profile()) for one in upstreams])
+        model = Budgeted(model, budgets=self._budgets, price=price, longest=longest, count=count)
         if plan.share is not None:
             model = Shared(model, crew=self._crew, key=key, rule=plan.share)
         if plan.semantic is not None:

@@ -173,7 +173,12 @@ def build_remote(
         from quorate.models.providers.litellm.model import LiteLLMModel  # it brings its own way of sending
 
         return LiteLLMModel(target, credentials=credentials, timeouts=timeouts)
-    return RemoteModel(target, credentials=credentials, timeouts=timeouts, connections=connections)
+    remote = RemoteModel(target, credentials=credentials, timeouts=timeouts, connections=connections)
+    if target.provider.dialect != "responses":
+        return remote
+    from quorate.models.forgetting import Forgetting  # of all dialects, one encrypts reasoning for an account
+
+    return Forgetting(remote)
 
 
 def _list_credentials(target: Target, credentials: Credentials, pool: PoolRule | None) -> list[tuple[str, Credentials]]:

@@ -41,6 +41,8 @@ class LocalQueue:
         self._attempts: dict[int, int] = {}
         """How often each message was given out."""
         self._held: dict[int, LocalDelivery] = {}
+        self._resting: dict[int, float] = {}
+        """Until when each message rests that nobody has."""
         self._due: list[tuple[float, int, int]] = []
         """When a message is given out again, with its number and the attempt that this is about."""
         self._workers: deque[tuple[LocalWork, asyncio.Future[LocalDelivery | None]]] = deque()
@@ -145,10 +147,11 @@ class LocalQueue:
         """Give out again what is due by now."""
         now = self._clock.monotonic()
         while self._due and self._due[0][0] <= now:
-            _, seq, attempt = heapq.heappop(self._due)
+            due, seq, attempt = heapq.heappop(self._due)
             held = self._held.get(seq)
             if held is None:
-                if self._attempts.get(seq) == attempt and self.shelf.get(seq) is not None:
+                if self._resting.get(seq) == due:
+                    del self._resting[seq]
                     self._ready.append(seq)
             elif held.attempt == attempt:
                 if held.until <= now:
@@ -181,9 +184,13 @@ class LocalQueue:
             return
         self._release(delivery)
         if rest_s > 0:
-            self._wake_at(self._clock.monotonic() + rest_s, delivery)
+            self._rest(delivery, self._clock.monotonic() + rest_s)
         else:
             self._ready.append(delivery.message.seq)
+
+    def _rest(self, delivery: LocalDelivery, until: float) -> None:
+        self._resting[delivery.message.seq] = until
+        self._wake_at(until, delivery)
 
     def _put_aside(self, delivery: LocalDelivery, reason: str) -> None:
         message = delivery.message
@@ -196,9 +203,7 @@ class LocalQueue:
         except RateLimited:
             # Nothing is lost: it stays in the queue, and is tried for the last time again and again.
             self._attempts[message.seq] = delivery.attempt - 1
-            heapq.heappush(
-                self._due, (self._clock.monotonic() + self.rule.ack_wait_s, message.seq, delivery.attempt - 1)
-            )
+            self._rest(delivery, self._clock.monotonic() + self.rule.ack_wait_s)
             return
         self.shelf.remove(message.seq)
         self._attempts.pop(message.seq, None)

@@ -204,7 +204,7 @@ async def test_what_is_missing_outside_is_told(tmp_path: Path, gateway: str, sai
 
 
 async def test_a_limit_is_counted_in_the_database(tmp_path: Path) -> None:
-    """So that the next process goes on counting. row: C4"""
+    """So that the next process goes on counting."""
     gateway = '[limits]\nstore = "database"\n[[limit]]\nrequests = 2\nper_s = 3600\npolicy = "refuse"\n'
     async with provider_server(answer) as server:
         settings = build_settings(tmp_path, server, gateway)
