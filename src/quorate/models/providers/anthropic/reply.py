@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
-from quorate.errors import Incomplete, UpstreamError
+from quorate.errors import UpstreamError
 from quorate.messages import AnyPart, Message, Reply, Text, Thinking, ToolCall, Usage
 from quorate.models.bounds import check_document
 from quorate.models.providers.anthropic.failure import build_stream_error
 from quorate.models.providers.anthropic.wire import Block, Body, Change, Counts
 from quorate.models.providers.calls import build_call, check_count, read_raw
-from quorate.models.providers.counts import read_count
+from quorate.models.providers.outcome import Stop, read_count, read_stop
 from quorate.models.target import Target
 
-Stop = Literal["end", "tool_calls", "length", "filtered"]
 STOPS: Mapping[str, Stop] = {
     "end_turn": "end",
     "stop_sequence": "end",
@@ -82,7 +80,7 @@ def build_reply(found: Body, parts: Sequence[AnyPart]) -> Reply:
         message=message,
         usage=read_usage(found.usage),
         model=found.model or "",
-        stop=read_stop(found.stop_reason, has_calls=calls > 0, partial=message.text),
+        stop=read_stop(found.stop_reason, STOPS, has_calls=calls > 0, partial=message.text),
         id=found.id or "",
         notes=read_changes(found.input_transformations),
     )
@@ -96,30 +94,6 @@ def read_changes(changes: Sequence[Change] | None) -> tuple[str, ...]:
             why = one.reason if one.reason and _WORD.fullmatch(one.reason) else "no reason given"
             notes[f"{one.type}: {why}"] = None
     return tuple(notes)
-
-
-def read_stop(reason: str | None, *, has_calls: bool, partial: str) -> Stop:
-    """Say why the model stopped.
-
-    Raises:
-        Incomplete: It did not say so.
-        UpstreamError: It gave a reason nobody knows, or stopped for calls it did not make.
-    """
-    if not reason:
-        raise Incomplete("The model's reply has no end: it was cut.", limit="stream", partial=partial)
-    stop = STOPS.get(reason)
-    if stop is None:
-        known = ", ".join(f"`{name}`" for name in STOPS)
-        raise UpstreamError(
-            f"The model stopped for an unknown reason {reason[:40]!r}; known: {known}.", partial=partial
-        )
-    if stop == "end" and has_calls:
-        return "tool_calls"
-    if stop == "tool_calls" and not has_calls:
-        if not partial:
-            raise UpstreamError("The model stopped to call tools and named none.", retryable=True)
-        return "end"
-    return stop
 
 
 def read_usage(counts: Counts | None) -> Usage:

@@ -9,7 +9,7 @@ import msgspec
 from quorate.errors import InvalidInput, UpstreamError
 from quorate.messages import Embeddings, Usage
 from quorate.models.providers.bedrock.request import build_url
-from quorate.models.providers.counts import read_count
+from quorate.models.providers.outcome import read_count
 from quorate.models.target import Sending, Target
 from quorate.specs import EmbedRequest
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
-from quorate.errors import Incomplete, UpstreamError
+from quorate.errors import UpstreamError
 from quorate.messages import AnyPart, Image, Message, Reply, Text, Thinking, ToolCall, Usage
 from quorate.models.bounds import check_document
 from quorate.models.providers.bedrock.wire import Block, Body, Counts, Picture, Reasoning, ToolUse
 from quorate.models.providers.calls import build_call, check_count
-from quorate.models.providers.counts import read_count
+from quorate.models.providers.outcome import Stop, read_count, read_stop
 
-Stop = Literal["end", "tool_calls", "length", "filtered"]
 STOPS: Mapping[str, Stop] = {
     "end_turn": "end",
     "stop_sequence": "end",
@@ -56,36 +54,14 @@ def build_reply(parts: Sequence[AnyPart], *, stop: str | None, usage: Counts | N
     said = "".join([part.text for part in parts if isinstance(part, Text)])
     calls = sum(isinstance(part, ToolCall) for part in parts)
     check_count(calls)
+    if stop in MALFORMED:
+        raise UpstreamError(f"The model wrote what its provider could not read (`{stop}`).", retryable=True)
     return Reply(
         message=Message(role="assistant", parts=tuple(parts)),
         usage=read_usage(usage),
         model=model_name,
-        stop=read_stop(stop, has_calls=calls > 0, partial=said),
+        stop=read_stop(stop, STOPS, has_calls=calls > 0, partial=said),
     )
-
-
-def read_stop(stop: str | None, *, has_calls: bool, partial: str) -> Stop:
-    """Say why the model stopped.
-
-    Raises:
-        Incomplete: It did not say so.
-        UpstreamError: It gave a reason nobody knows, or stopped for calls it did not make.
-    """
-    if not stop:
-        raise Incomplete("The model's reply has no end: it was cut.", limit="stream", partial=partial)
-    if stop in MALFORMED:
-        raise UpstreamError(f"The model wrote what its provider could not read (`{stop}`).", retryable=True)
-    found = STOPS.get(stop)
-    if found is None:
-        known = ", ".join(f"`{name}`" for name in STOPS)
-        raise UpstreamError(f"The model stopped for an unknown reason {stop[:40]!r}; known: {known}.", partial=partial)
-    if found == "end" and has_calls:
-        return "tool_calls"
-    if found == "tool_calls" and not has_calls:
-        if not partial:
-            raise UpstreamError("The model stopped to call tools and named none.", retryable=True)
-        return "end"
-    return found
 
 
 def read_usage(counts: Counts | None) -> Usage:

@@ -6,7 +6,6 @@ A whole answer is a stream of one piece, so both are gathered alike.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -29,13 +28,12 @@ from quorate.messages import (
 )
 from quorate.models.bounds import check_document
 from quorate.models.providers.calls import build_call, check_count, read_raw
-from quorate.models.providers.counts import read_count
 from quorate.models.providers.gemini.contents import write_signature
 from quorate.models.providers.gemini.failure import build_stream_error
 from quorate.models.providers.gemini.wire import Blob, Call, Candidate, Counts, Part, Response
+from quorate.models.providers.outcome import Stop, read_count
 from quorate.models.target import Target
 
-Stop = Literal["end", "tool_calls", "length", "filtered"]
 STOPS: Mapping[str, Stop] = {
     "STOP": "end",
     "MAX_TOKENS": "length",

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from quorate.errors import UpstreamError
 from quorate.messages import Embeddings, Usage
-from quorate.models.providers.counts import read_count
 from quorate.models.providers.ollama.request import build_url
 from quorate.models.providers.openai.failure import build_stream_error
+from quorate.models.providers.outcome import read_count
 from quorate.models.target import Sending, Target
 from quorate.specs import EmbedRequest
 

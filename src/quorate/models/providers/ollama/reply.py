@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -11,11 +10,10 @@ from quorate.errors import Incomplete, UpstreamError
 from quorate.messages import AnyPart, Message, Reply, Text, Thinking, ToolCall, Usage
 from quorate.models.bounds import check_document
 from quorate.models.providers.calls import build_call, check_count, read_raw
-from quorate.models.providers.counts import read_count
 from quorate.models.providers.ollama.wire import Call, Chunk
 from quorate.models.providers.openai.failure import build_stream_error
+from quorate.models.providers.outcome import Stop, read_count
 
-Stop = Literal["end", "tool_calls", "length", "filtered"]
 STOPS: Mapping[str, Stop] = {"stop": "end", "length": "length"}
 _decode = msgspec.json.Decoder(Chunk).decode
 

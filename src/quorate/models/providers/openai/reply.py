@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
-from quorate.errors import Incomplete, UpstreamError
+from quorate.errors import UpstreamError
 from quorate.messages import AnyPart, Message, Reply, Text, Thinking, ToolCall, Usage
 from quorate.models.bounds import check_document
 from quorate.models.providers.calls import build_call, check_count
-from quorate.models.providers.counts import read_count
 from quorate.models.providers.openai.failure import build_stream_error
 from quorate.models.providers.openai.wire import Call, Chunk, Counts, Detail, Piece
+from quorate.models.providers.outcome import Stop, read_count, read_stop
 
-Stop = Literal["end", "tool_calls", "length", "filtered"]
 STOPS: Mapping[str, Stop] = {
     "stop": "end",
     "tool_calls": "tool_calls",
@@ -125,39 +123,15 @@ def build_reply(
     if said or refused:
         parts.append(Text(text=said + refused))
     parts += calls
+    if finish in FAILURES and not refused:
+        raise UpstreamError(f"The model's provider failed in the middle ({finish}).", retryable=True, partial=said)
     return Reply(
         message=Message(role="assistant", parts=tuple(parts)),
         usage=read_usage(chunk.usage),
         model=chunk.model or "",
-        stop="filtered" if refused else read_stop(finish, has_calls=bool(calls), has_text=bool(said), partial=said),
+        stop="filtered" if refused else read_stop(finish, STOPS, has_calls=bool(calls), partial=said),
         id=chunk.id or "",
     )
-
-
-def read_stop(finish: str | None, *, has_calls: bool, has_text: bool, partial: str) -> Stop:
-    """Say why the model stopped.
-
-    Raises:
-        Incomplete: It did not say so.
-        UpstreamError: It gave a reason nobody knows, or stopped for calls it did not make.
-    """
-    if not finish:
-        raise Incomplete("The model's reply has no end: it was cut.", limit="stream", partial=partial)
-    stop = STOPS.get(finish)
-    if finish in FAILURES:
-        raise UpstreamError(f"The model's provider failed in the middle ({finish}).", retryable=True, partial=partial)
-    if stop is None:
-        known = ", ".join(f"`{name}`" for name in STOPS)
-        raise UpstreamError(
-            f"The model stopped for an unknown reason {finish[:40]!r}; known: {known}.", partial=partial
-        )
-    if stop == "end" and has_calls:
-        return "tool_calls"
-    if stop == "tool_calls" and not has_calls:
-        if not has_text:
-            raise UpstreamError("The model stopped to call tools and named none.", retryable=True)
-        return "end"
-    return stop
 
 
 def read_usage(counts: Counts | None) -> Usage:

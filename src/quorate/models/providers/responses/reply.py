@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -11,13 +10,12 @@ from quorate.errors import Incomplete, UpstreamError
 from quorate.messages import AnyPart, Message, Reply, Text, Thinking, Usage
 from quorate.models.bounds import check_document
 from quorate.models.providers.calls import build_call, check_count
-from quorate.models.providers.counts import read_count
 from quorate.models.providers.openai.failure import build_stream_error
 from quorate.models.providers.openai.wire import Fault
+from quorate.models.providers.outcome import Stop, read_count
 from quorate.models.providers.responses.request import PHASE
 from quorate.models.providers.responses.wire import Counts, Item, Response
 
-Stop = Literal["end", "tool_calls", "length", "filtered"]
 STOPS: Mapping[str, Stop] = {"max_output_tokens": "length", "content_filter": "filtered"}
 UNDER_WAY = frozenset({"in_progress", "queued"})
 _decode = msgspec.json.Decoder(Response).decode

@@ -8,10 +8,10 @@ from msgspec import Struct
 from quorate.errors import UpstreamError
 from quorate.messages import Embeddings, Usage
 from quorate.models.providers.checks import Json
-from quorate.models.providers.counts import read_count
 from quorate.models.providers.gemini.embed import FIELDED, PURPOSES, build_embeddings, check_texts, write_text
 from quorate.models.providers.gemini.reply import read_usage
 from quorate.models.providers.gemini.wire import Counts, Vector
+from quorate.models.providers.outcome import read_count
 from quorate.models.providers.vertex import build_place
 from quorate.models.target import Sending, Target
 from quorate.specs import EmbedRequest
