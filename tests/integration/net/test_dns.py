@@ -79,9 +79,14 @@ async def answer_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 @pytest.fixture
 async def server() -> AsyncIterator[NameServer]:
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Zone, local_addr=("127.0.0.1", 0))
-    port = transport.get_extra_info("sockname")[1]
-    stream = await asyncio.start_server(answer_stream, "127.0.0.1", port)
+    while True:  # a port that is free for both kinds
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Zone, local_addr=("127.0.0.1", 0))
+        port = transport.get_extra_info("sockname")[1]
+        try:
+            stream = await asyncio.start_server(answer_stream, "127.0.0.1", port)
+            break
+        except OSError:
+            transport.close()
     async with stream:
         yield NameServer(address="127.0.0.1", port=port)
     transport.close()

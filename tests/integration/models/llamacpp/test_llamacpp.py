@@ -120,7 +120,7 @@ async def test_a_conversation_with_tools_is_taken(address: str) -> None:
     look = ToolSpec(name="look", parameters={"type": "object", "properties": {"place": {"type": "string"}}})
     async with connect(address) as model:
         reply = await model.complete(Request(messages=history, tools=(look,), settings=ModelSettings(max_tokens=5)))
-    assert reply.usage.output_tokens == 5
+    assert 1 <= reply.usage.output_tokens <= 5
 
 
 async def test_what_is_too_long_is_said_to_be(address: str) -> None:
