@@ -2,10 +2,11 @@
 
 import asyncio
 import sys
-from pathlib import Path
 
+from quorate.assembly import open_store
 from quorate.errors import Conflict
-from quorate.state.backends.sqlite import SqliteLog, open_sqlite_log
+from quorate.ports import Log
+from quorate.settings import Settings
 from quorate.testing.contracts import build_opening, build_step
 
 
@@ -14,7 +15,7 @@ def say(run: str, seq: int) -> None:
     sys.stdout.flush()
 
 
-async def write_for_ever(log: SqliteLog, run: str) -> None:
+async def write_for_ever(log: Log, run: str) -> None:
     """Go on where the log ends."""
     last = await log.last(run)
     if not last:
@@ -27,7 +28,7 @@ async def write_for_ever(log: SqliteLog, run: str) -> None:
         say(run, last)
 
 
-async def race(log: SqliteLog, run: str, *, attempt: str, until: int) -> None:
+async def race(log: Log, run: str, *, attempt: str, until: int) -> None:
     """Win positions of a shared run against another process; say only those that were won."""
     while (last := await log.last(run)) < until:
         try:
@@ -37,13 +38,14 @@ async def race(log: SqliteLog, run: str, *, attempt: str, until: int) -> None:
         say(attempt, last + 1)
 
 
-async def main(mode: str, path: str, *names: str) -> None:
-    async with open_sqlite_log(Path(path)) as log, asyncio.TaskGroup() as group:
+async def main(mode: str, database: str, *names: str) -> None:
+    """Work on a file or a server, whichever the name is of."""
+    async with open_store(Settings(database=database)) as store, asyncio.TaskGroup() as group:
         if mode == "loop":
             for run in names:
-                group.create_task(write_for_ever(log, run))
+                group.create_task(write_for_ever(store.log, run))
         else:
-            group.create_task(race(log, names[0], attempt=names[1], until=int(names[2])))
+            group.create_task(race(store.log, names[0], attempt=names[1], until=int(names[2])))
 
 
 if __name__ == "__main__":

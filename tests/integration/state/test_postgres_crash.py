@@ -17,7 +17,7 @@ from quorate.state.backends.postgres import open_postgres_store
 from quorate.testing.contracts import build_opening, build_step
 from quorate.testing.postgres_server import PostgresServer, open_postgres_server
 
-APPENDER = str(Path(__file__).parent / "postgres_appender.py")
+APPENDER = str(Path(__file__).parent / "appender.py")
 RUNS = [f"run-{number}" for number in range(8)]
 
 

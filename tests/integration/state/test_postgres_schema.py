@@ -17,7 +17,7 @@ from quorate.state.sql import load_migrations
 from quorate.testing.contracts import build_opening, build_step
 from quorate.testing.postgres_server import HOST, PostgresServer, open_postgres_server
 
-APPENDER = str(Path(__file__).parent / "postgres_appender.py")
+APPENDER = str(Path(__file__).parent / "appender.py")
 FRAGMENTS = ("now", "any_", "one_", "first_page", "page_", "order_", "end_nowhere")
 """Blocks that are no statements by themselves."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from quorate.models.providers.openai.wire import Fault
+from quorate.models.providers.openai.wire import Fault, InputDetails, OutputDetails
 
 
 class Content(Struct, gc=False):
@@ -28,19 +28,6 @@ class Item(Struct, gc=False):
     name: str | None = None
     arguments: object = None
     """Text; that of what is no call of ours may be anything."""
-
-
-class InputDetails(Struct, gc=False):
-    """How input tokens were read."""
-
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class OutputDetails(Struct, gc=False):
-    """What output tokens were."""
-
-    reasoning_tokens: int | None = None
 
 
 class Counts(Struct, gc=False):
