@@ -198,8 +198,10 @@ class Leases(Protocol):
         """End a lease: what its owner left behind is anybody's at once."""
         ...
 
-    async def find_work(self, lease: Lease, *, ttl_s: float, limit: int = 10) -> list[RunSummary]:
-        """Find runs that the owner of `lease` may take, oldest first.
+    async def find_work(
+        self, lease: Lease, *, ttl_s: float, limit: int = 10, agents: Sequence[str] | None = None
+    ) -> list[RunSummary]:
+        """Find runs that the owner of `lease` may take, oldest first; with `agents`, only those of these agents.
 
         Those that are queued; those that wait and whose `wakes` has come; and, once `lease` has lasted for `ttl_s`,
         those that run under an owner without a living lease, which is declared dead by this (its epoch grows).

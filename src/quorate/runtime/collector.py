@@ -6,7 +6,7 @@ import gc
 from collections.abc import Generator
 from contextlib import contextmanager
 
-YOUNG = 5_000
+YOUNG = 50_000
 """How many more containers there must be than at the last look before the next one."""
 
 

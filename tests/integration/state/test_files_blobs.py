@@ -6,9 +6,11 @@ import resource
 import stat
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -116,7 +118,7 @@ async def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
         path.unlink()
         os.mkfifo(path)
         with pytest.raises(CorruptState, match="no regular file"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await read(blobs, "a")
 
 
@@ -155,6 +157,74 @@ async def test_a_put_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await me
         assert list_files(tmp_path) == []
+
+
+class HeldThreads(ThreadPoolExecutor):
+    """Threads that begin what they are given only once they may, so that a wait for it can be cancelled before."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.given = asyncio.Event()
+        self.may_begin = threading.Event()
+
+    def submit(self, work: Callable[..., object], /, *words: object, **named: object) -> Future[object]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Take work; it waits."""
+
+        def wait_and_work() -> object:
+            self.may_begin.wait()
+            return work(*words, **named)
+
+        self.given.set()
+        return super().submit(wait_and_work)
+
+
+async def cancel_under_way(work: Coroutine[object, object, object]) -> None:
+    """Cancel what waits for a thread, which then does its work nevertheless."""
+    loop, threads = asyncio.get_running_loop(), HeldThreads()
+    loop.set_default_executor(threads)
+    try:
+        waiting = asyncio.ensure_future(work)
+        await threads.given.wait()
+        waiting.cancel()
+        await asyncio.sleep(0)
+        threads.may_begin.set()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    finally:
+        threads.may_begin.set()
+        loop.set_default_executor(ThreadPoolExecutor())
+        threads.shutdown()
+
+
+def list_open(folder: Path) -> list[str]:
+    """What this process holds open below a folder."""
+    found: list[str] = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return [path for path in found if path.startswith(str(folder))]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no list of what is open")
+async def test_whoever_is_cancelled_leaves_no_file_open(tmp_path: Path) -> None:
+    """While the directory is opened, and while a blob is: the thread opens it all the same, and it is closed."""
+
+    async def begin() -> None:
+        async with open_file_blobs(tmp_path):
+            raise AssertionError("it was cancelled before")
+
+    await cancel_under_way(begin())
+    assert list_open(tmp_path) == []
+    async with open_file_blobs(tmp_path) as blobs:
+        await blobs.put("a", pieces(b"1" * (3 << 20)))
+        before = list_open(tmp_path)
+        await cancel_under_way(read(blobs, "a"))
+        assert list_open(tmp_path) == before
+        reader = blobs.get("a")
+        await anext(reader)
+        await cancel_under_way(anext(reader))  # pyright: ignore[reportArgumentType]
+        assert list_open(tmp_path) == before
+    assert list_open(tmp_path) == []
 
 
 async def test_readers_see_one_version_as_a_whole(tmp_path: Path) -> None:

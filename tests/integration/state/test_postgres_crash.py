@@ -184,7 +184,7 @@ async def test_an_idle_pool_heals_after_a_restart(own_server: PostgresServer) ->
 async def test_a_paused_server_is_unavailable_by_the_deadline(own_server: PostgresServer) -> None:
     """Nothing hangs: reads, appends and values say so in time, and all is well when the server goes on."""
     dsn = await own_server.create_database()
-    async with open_postgres_store(dsn, statement_timeout_s=0.5, connect_timeout_s=0.5) as store:
+    async with open_postgres_store(dsn, statement_timeout_s=1.5, connect_timeout_s=1.5) as store:
         await store.log.append("run-1", build_opening("run-1"), expected=0)
         own_server.pause()
         try:
@@ -196,10 +196,10 @@ async def test_a_paused_server_is_unavailable_by_the_deadline(own_server: Postgr
             ):
                 with pytest.raises(Unavailable, match="no answer in time"):
                     await refused
-            assert time.monotonic() - begun < 15
+            assert time.monotonic() - begun < 60
         finally:
             own_server.resume()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while await find_own(store.log, "run-1", 3, "a1") is False:
                 last = await store.log.last("run-1")
                 await store.log.append("run-1", [build_step("run-1", last + 1)], expected=last)

@@ -1,6 +1,7 @@
 """Is everything that can be wrong with a PostgreSQL database said with its name and a way out, never its password?"""
 
 import asyncio
+import socket
 import traceback
 from collections.abc import AsyncGenerator
 
@@ -30,7 +31,7 @@ def show(error: BaseException) -> str:
 
 @pytest.fixture
 async def store(postgres_dsn: str) -> AsyncGenerator[Store]:
-    async with open_postgres_store(postgres_dsn, lock_timeout_s=0.2) as store:
+    async with open_postgres_store(postgres_dsn, lock_timeout_s=0.5) as store:
         yield store
 
 
@@ -59,9 +60,12 @@ async def test_a_database_that_is_not_there_is_said_so(postgres_server: Postgres
         await try_to_open(postgres_server.build_dsn("no_such_database"))
 
 
-async def test_a_port_where_nobody_listens_is_unavailable(unused_tcp_port: int) -> None:
-    with pytest.raises(Unavailable, match="cannot be reached") as caught:
-        await try_to_open(f"postgresql://me:{SECRET}@{HOST}:{unused_tcp_port}/db")
+async def test_a_port_where_nobody_listens_is_unavailable() -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(Unavailable, match="cannot be reached") as caught:
+            await try_to_open(f"postgresql://me:{SECRET}@{HOST}:{port}/db")
     assert SECRET not in show(caught.value)
 
 
@@ -186,7 +190,7 @@ async def test_a_table_locked_by_a_stranger_fails_all_appends_in_time(
         await store.log.append(f"run-{number}", build_opening(f"run-{number}"), expected=0)
     async with stranger.transaction():
         await stranger.execute("LOCK TABLE quorate.runs IN ACCESS EXCLUSIVE MODE")
-        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             tasks = [group.create_task(_append(store, f"run-{number}")) for number in range(20)]
     assert all("is locked by another session" in str(task.result()) for task in tasks)
     assert [await store.log.last(f"run-{number}") for number in range(20)] == [2] * 20
@@ -212,7 +216,7 @@ async def test_a_deadlock_with_a_stranger_is_tried_again(postgres_dsn: str, stra
             await store.log.append(run, build_opening(run), expected=0)
     await stranger.execute("SET deadlock_timeout = '20s'")
     target = Target(dsn=postgres_dsn, schema="quorate", connect_timeout_s=5, statement_timeout_s=20, lock_timeout_s=20)
-    lines = Lines(target, load_statements(), limit=1, wait_s=5)
+    lines = Lines(target, load_statements(), limit=1, wait_s=30)
     transaction = stranger.transaction()
     await transaction.start()
     await stranger.execute("UPDATE quorate.runs SET last = last WHERE run = 'run-2'")
@@ -228,7 +232,7 @@ async def test_a_deadlock_with_a_stranger_is_tried_again(postgres_dsn: str, stra
 
 
 async def test_a_statement_that_takes_too_long_is_stopped(postgres_dsn: str, stranger: asyncpg.Connection) -> None:
-    async with open_postgres_store(postgres_dsn, statement_timeout_s=0.2) as store:
+    async with open_postgres_store(postgres_dsn, statement_timeout_s=1.5) as store:
         await store.values.put("a", b"1")
         async with stranger.transaction():
             await stranger.execute("LOCK TABLE quorate.entries IN ACCESS EXCLUSIVE MODE")
@@ -238,14 +242,14 @@ async def test_a_statement_that_takes_too_long_is_stopped(postgres_dsn: str, str
 
 async def test_all_connections_busy_is_unavailable(postgres_dsn: str, stranger: asyncpg.Connection) -> None:
     """Who waits for a connection waits no longer than told."""
-    async with open_postgres_store(postgres_dsn, max_connections=2, queue_timeout_s=0.2, lock_timeout_s=1.0) as store:
+    async with open_postgres_store(postgres_dsn, max_connections=2, queue_timeout_s=0.5, lock_timeout_s=2.5) as store:
         await store.values.put("a", b"1")
         async with stranger.transaction():
             await stranger.execute("LOCK TABLE quorate.entries IN ACCESS EXCLUSIVE MODE")
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(_fail(store)) for _ in range(3)]
         words = sorted(task.result() for task in tasks)
-        assert sum("were busy for 0.2 s" in word for word in words) == 2
+        assert sum("were busy for 0.5 s" in word for word in words) == 2
 
 
 async def _fail(store: Store) -> str:

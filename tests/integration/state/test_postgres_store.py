@@ -239,7 +239,7 @@ async def test_a_beat_and_a_verdict_that_race_agree(store: Store, look: asyncpg.
         await store.log.append(run, [build_opening(run)[0], begun], expected=0)
         await look.execute("UPDATE leases SET expires = 0 WHERE owner = $1", owner)
         await look.execute("UPDATE leases SET since = since - 100 WHERE owner = 'judge'")
-        fenced, found = await asyncio.wait_for(_race(store, owner, lease.epoch, judge, run), 10)
+        fenced, found = await asyncio.wait_for(_race(store, owner, lease.epoch, judge, run), 60)
         assert fenced == found
 
 

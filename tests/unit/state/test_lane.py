@@ -76,11 +76,14 @@ async def test_no_place_in_time_is_unavailable() -> None:
     async with open_(worker.open, max_pending=1, wait_s=0.01) as lane:
         worker.go.clear()
         tasks = [asyncio.ensure_future(ask(lane)) for _ in range(4)]
-        done, waiting = await asyncio.wait(tasks, timeout=0.2)
-        assert 2 <= len(done) <= 3
-        assert all(isinstance(task.exception(), Unavailable) for task in done)
+        waiting = set(tasks)
+        while len(waiting) > 2:  # one is under way, and one has the place
+            done, waiting = await asyncio.wait(waiting, timeout=60, return_when="FIRST_COMPLETED")
+            assert done
+            assert all(isinstance(task.exception(), Unavailable) for task in done)
         worker.go.set()
-        await asyncio.gather(*waiting)
+        left = await asyncio.gather(*waiting, return_exceptions=True)
+        assert sum(not isinstance(answer, Unavailable) for answer in left) >= 1
 
 
 async def test_a_cancelled_waiter_leaves_no_trace() -> None:

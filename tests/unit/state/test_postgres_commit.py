@@ -16,12 +16,13 @@ async def test_appends_that_follow_each_other_are_one_change() -> None:
     ]
     plan = _chain("run-1", jobs, State(0))
     assert (plan.end.last, plan.taken, plan.refused) == (5, jobs, [])
-    assert plan.end.summary == summarize(None, [*build_opening("run-1"), *build_steps("run-1", 3, 3)])
+    assert plan.end.summary == summarize(None, build_opening("run-1"))
+    assert plan.end.updated == build_steps("run-1", 5, 1)[0].time
     assert plan.is_changed
 
 
 async def test_those_that_do_not_fit_are_refused_with_what_is_there() -> None:
-    begin = State(2, summarize(None, build_opening("run-1")))
+    begin = State(2, 11.0, summarize(None, build_opening("run-1")))
     jobs = [
         Append("run-1", build_steps("run-1", 2, 1), expected=1),
         Append("run-1", build_steps("run-1", 3, 1), expected=2),
@@ -36,7 +37,7 @@ async def test_those_that_do_not_fit_are_refused_with_what_is_there() -> None:
 
 async def test_an_ordinary_event_leaves_the_line_of_its_run_alone() -> None:
     """Only position and time are written; a change of status writes the whole line."""
-    begin = State(2, summarize(None, build_opening("run-1")))
+    begin = State(2, 11.0, summarize(None, build_opening("run-1")))
     step = _chain("run-1", [Append("run-1", build_steps("run-1", 3, 1), expected=2)], begin)
     assert not step.is_changed
     assert _build_moved([step]) == ['{"run-1"}', "{2}", "{3}", "{11.0}", "{14.0}"]

@@ -1,7 +1,7 @@
 """Where do rows of the audit trail stand in a store, and how is the end of the chain found?
 
 ```
-audit/<tenant>/<seq of the first row, 16 digits>   up to 64 rows, one line each: those that were made at the same time
+audit/<tenant>/<seq of the first row, 16 digits>   up to 256 rows, one line each: those that were made at the same time
 audit/<tenant>/head                                 where the chain ended when it was last noted: a hint
 ```
 
@@ -21,7 +21,7 @@ from quorate.ports import Entry, KeyValue
 from quorate.state.audit.row import AuditRow, Revealing, decode_row, encode_row, hash_line, seal
 
 ROOM = "audit/"
-MAX_ROWS = 64
+MAX_ROWS = 256
 """How many rows a block has at most; readers count on it."""
 MAX_BLOCK_BYTES = 256 << 10
 PAGE = 50

@@ -33,7 +33,7 @@ from quorate.state.audit.verify import AuditReport, ChainCheck
 
 MAX_WAITING = 10_000
 """How many acts may wait for their row at once."""
-HEAD_EVERY = 256
+HEAD_EVERY = 1024
 """After how many rows the end is noted even while more are waiting."""
 TRIES = 100
 
@@ -171,7 +171,8 @@ class AuditTrail:
                 while slot.row is None and slot.error is None:
                     await self._write_group()
         finally:
-            self._drop(slot)
+            if slot.row is None and slot.error is None:
+                self._drop(slot)
         if slot.error is not None:
             raise slot.error
         assert slot.row is not None

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from quorate.codec.json import encode
 from quorate.errors import CorruptState, InvalidInput, QuorateError, TooLarge, Unavailable
-from quorate.events import ATTEMPTS, NOTICES, SCHEMA_VERSION, AnyEvent, RunSummary, get_kind, summarize
+from quorate.events import NOTICES, SCHEMA_VERSION, AnyEvent, RunSummary, get_kind, summarize
 from quorate.state.backends._checks import build_run_conflict
 from quorate.state.backends._postgres_errors import DEADLOCK, LOCKED
 from quorate.state.backends._postgres_lines import Lines
@@ -22,40 +22,52 @@ from quorate.state.backends._postgres_rows import (
     quote,
     write_array,
 )
-from quorate.state.backends._rows import encode_event
+from quorate.state.backends._rows import CHANGING, encode_event
 
 _MAX_KNOWN = 8192
 _TRIES = 5
 
 
 class State(Struct, frozen=True, gc=False):
-    """A run's last `seq`, and the one line about it."""
+    """A run's last `seq` and its time, and the one line about it."""
 
     last: int
+    updated: float | None = None
+    """`None` while there is no line."""
     summary: RunSummary | None = None
+    """As it was when its run last changed in more than position and time."""
 
 
 _NEW = State(0)
-_CHANGING = frozenset((*NOTICES, *ATTEMPTS))
-"""Events that change more of a run's line than position and time."""
+EventRow = tuple[str, str, str, str]
+"""Run, `seq`, kind and checksum of an event, each written as an element of an array."""
 
 
 class Append:
     """Events of one run on their way to the database, encoded already, and known to be readable again."""
 
-    __slots__ = ("bodies", "events", "expected", "future", "run", "size")
+    __slots__ = ("bodies", "changes", "expected", "future", "rows", "run", "size", "updated")
 
     def __init__(self, run: str, events: Sequence[AnyEvent], *, expected: int) -> None:
         self.run = check_run(run)
         self.expected = expected
-        self.events: list[AnyEvent] = []
+        self.rows: list[EventRow] = []
         self.bodies: list[bytes] = []
+        self.changes: list[AnyEvent] = []
+        """Those of the events that change more of the run's line than position and time."""
+        self.updated = 0.0
+        """The time of the last event."""
+        self.size = 0
+        """The bytes it holds while it waits."""
+        quoted = quote(run)
         for seq, given in enumerate(events, expected + 1):
             event, body = encode_event(run, seq, given)
-            self.events.append(event)
+            if type(event) in CHANGING:
+                self.changes.append(event)
+            self.rows.append((quoted, str(seq), get_kind(event), str(crc32(body))))
             self.bodies.append(body)
-        self.size = sum(map(len, self.bodies))
-        """The bytes it holds while it waits."""
+            self.size += len(body)
+            self.updated = event.time
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def settle(self, error: QuorateError | None = None) -> None:
@@ -156,7 +168,7 @@ class Committer:
 
     async def _load_states(self, runs: Sequence[str]) -> dict[str, State]:
         rows = await self._lines.read(SummaryRow, "get_states", runs)
-        return {row[0]: State(row[1], decode_summary(row)) for row in rows}
+        return {row[0]: State(row[1], row[2], decode_summary(row)) for row in rows}
 
     async def _write(self, plans: Sequence[Plan]) -> set[str]:
         if not plans:
@@ -198,36 +210,44 @@ def _group(jobs: Sequence[Append]) -> dict[str, list[Append]]:
 
 
 def _chain(run: str, jobs: Sequence[Append], begin: State) -> Plan:
-    plan = Plan(run=run, begin=begin, end=begin, taken=[], refused=[])
+    plan = Plan(run=run, begin=begin, end=begin, taken=[], refused=[], is_changed=begin.last == 0)
     for job in jobs:
-        if job.expected != plan.end.last:
-            plan.refused.append((job, plan.end.last))
+        state = plan.end
+        if job.expected != state.last:
+            plan.refused.append((job, state.last))
             continue
         plan.taken.append(job)
-        if job.events:
-            plan.end = State(plan.end.last + len(job.events), summarize(plan.end.summary, job.events))
-    plan.is_changed = begin.last == 0 or any(type(event) in _CHANGING for job in plan.taken for event in job.events)
+        if not job.bodies:
+            continue
+        summary = state.summary
+        if job.changes:
+            summary = summarize(summary, job.changes)
+            plan.is_changed = True
+        updated = job.updated if summary is not None else None
+        plan.end = State(state.last + len(job.bodies), updated, summary)
     return plan
 
 
 def _build_moved(plans: Sequence[Plan]) -> list[str]:
-    before = [plan.begin.summary for plan in plans]
-    after = [plan.end.summary for plan in plans]
     return [
         write_array([quote(plan.run) for plan in plans]),
         write_array([str(plan.begin.last) for plan in plans]),
         write_array([str(plan.end.last) for plan in plans]),
-        write_array([repr(summary.updated) if summary else "NULL" for summary in before]),
-        write_array([repr(summary.updated) if summary else "NULL" for summary in after]),
+        write_array([_write_time(plan.begin.updated) for plan in plans]),
+        write_array([_write_time(plan.end.updated) for plan in plans]),
     ]
+
+
+def _write_time(time: float | None) -> str:
+    return "NULL" if time is None else repr(time)
 
 
 def _build_changed(plans: Sequence[Plan]) -> list[list[object]]:
     columns: list[list[object]] = [[] for _ in range(12)]
     for plan in plans:
-        before, summary = plan.begin.summary, plan.end.summary
-        facts = _build_facts(summary) if summary else (None,) * 8
-        row = (plan.run, plan.begin.last, plan.end.last, before.updated if before else None, *facts)
+        summary = plan.end.summary
+        facts = _build_facts(summary) if summary else (None,) * 7
+        row = (plan.run, plan.begin.last, plan.end.last, plan.begin.updated, plan.end.updated, *facts)
         for column, value in zip(columns, row, strict=True):
             column.append(value)
     return columns
@@ -235,7 +255,6 @@ def _build_changed(plans: Sequence[Plan]) -> list[list[object]]:
 
 def _build_facts(summary: RunSummary) -> tuple[object, ...]:
     return (
-        summary.updated,
         summary.status,
         escape(summary.agent),
         escape(summary.tenant),
@@ -248,15 +267,8 @@ def _build_facts(summary: RunSummary) -> tuple[object, ...]:
 
 def _build_events(plans: Sequence[Plan]) -> list[object]:
     jobs = [job for plan in plans for job in plan.taken]
-    events = [event for job in jobs for event in job.events]
-    bodies = [body for job in jobs for body in job.bodies]
-    return [
-        write_array([quote(event.run) for event in events]),
-        write_array([str(event.seq) for event in events]),
-        write_array([get_kind(event) for event in events]),
-        write_array([str(crc32(body)) for body in bodies]),
-        bodies,
-    ]
+    columns = zip(*[row for job in jobs for row in job.rows], strict=True)
+    return [*map(write_array, columns), [body for job in jobs for body in job.bodies]]
 
 
 def _build_notices(plans: Sequence[Plan], *, is_kept: bool) -> list[list[object]]:
@@ -264,7 +276,7 @@ def _build_notices(plans: Sequence[Plan], *, is_kept: bool) -> list[list[object]
         (plan.run, event.seq, get_kind(event), escape(plan.end.summary.tenant) if plan.end.summary else "")
         for plan in (plans if is_kept else ())
         for job in plan.taken
-        for event in job.events
+        for event in job.changes
         if isinstance(event, NOTICES)
     ]
     return [[row[column] for row in rows] for column in range(4)]

@@ -38,15 +38,19 @@ class PostgresLeases:
         """End a lease; see `quorate.ports.Leases`."""
         await self._lines.write(tuple[()], "drop_lease", escape(owner))
 
-    async def find_work(self, lease: Lease, *, ttl_s: float, limit: int = 10) -> list[RunSummary]:
+    async def find_work(
+        self, lease: Lease, *, ttl_s: float, limit: int = 10, agents: Sequence[str] | None = None
+    ) -> list[RunSummary]:
         """Find runs to take; see `quorate.ports.Leases`."""
-        rows = await self._lines.read(SummaryRow, "find_ready", limit)
-        owners = [owner for (owner,) in await self._lines.read(tuple[str], "find_owners")]
+        # Statements of their own, so that those without agents keep their plans.
+        of, names = ("", ()) if agents is None else ("_of", ([escape(agent) for agent in agents],))
+        rows = await self._lines.read(SummaryRow, f"find_ready{of}", limit, *names)
+        owners = [owner for (owner,) in await self._lines.read(tuple[str], f"find_owners{of}", *names)]
         if owners:
             values = (owners, escape(lease.owner), lease.epoch, ttl_s)
             dead = [owner for (owner,) in await self._lines.write(tuple[str], "declare_dead", *values)]
             if dead:
-                rows += await self._lines.read(SummaryRow, "find_abandoned", dead, limit)
+                rows += await self._lines.read(SummaryRow, f"find_abandoned{of}", dead, limit, *names)
         return _decode_sound(sorted(rows, key=lambda row: row[0])[:limit])
 
     async def list_leases(self) -> list[Lease]:

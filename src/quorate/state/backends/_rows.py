@@ -9,11 +9,14 @@ import msgspec
 
 from quorate.codec.json import decode_event, encode
 from quorate.errors import CorruptState, InvalidInput, TooLarge
-from quorate.events import AnyEvent, get_kind
+from quorate.events import ATTEMPTS, NOTICES, AnyEvent, get_kind
 from quorate.ports import Entry
 
 MAX_BODY_BYTES = 64 << 20
 """The most bytes one event may have; what is larger belongs into an artifact."""
+
+CHANGING = frozenset((*NOTICES, *ATTEMPTS))
+"""Events that change more of a run's line than position and time."""
 
 EventRow = tuple[int, str, int, object]
 """The `seq`, version, checksum and body of an event."""

@@ -18,15 +18,17 @@ from quorate.errors import CorruptState, InvalidInput, QuorateError, Unavailable
 from quorate.events import NOTICES, RunSummary, get_kind, summarize
 from quorate.state.backends._checks import build_run_conflict
 from quorate.state.backends._lane import Job, Settling, Work
-from quorate.state.backends._sqlite_append import Append, EventRow
+from quorate.state.backends._sqlite_append import Append
 from quorate.state.backends._sqlite_file import get_number, map_error, roll_back
+from quorate.state.backends._sqlite_many import build_repeated
 from quorate.state.backends._sqlite_read import RunRow, build_summary, load_statements
 from quorate.state.backends._sqlite_tail import read_tail, warn_of_damage
 
 T = TypeVar("T")
 
 _MAX_KNOWN = 8192
-_ROWS = 32
+_MANY = ("insert_event", "save_run", "change_run", "advance_run", "advance_run_to_a_minute", "insert_notice")
+"""Statements that a batch has many rows for."""
 _LOOK_MS = 1
 """How long SQLite sleeps by itself between two looks at a file that another process writes."""
 
@@ -35,10 +37,12 @@ Write = Callable[[sqlite3.Connection, Mapping[str, str]], T]
 
 
 class State(Struct, frozen=True, gc=False):
-    """A run's last `seq`, and the one line about it."""
+    """A run's last `seq` and its time, and the one line about it."""
 
     last: int = 0
+    updated: float = 0.0
     summary: RunSummary | None = None
+    """As it was when its run last changed in more than position and time."""
 
 
 _NEW = State()
@@ -85,6 +89,7 @@ class Changing(Settling, Protocol):
         ...
 
 
+Row = tuple[object, ...]
 Writing = Append | Changing
 """What the writer's thread is asked for."""
 
@@ -106,11 +111,11 @@ class Committer:
     __slots__ = (
         "_connection",
         "_file",
-        "_insert_many",
         "_known",
         "_outbox",
         "_path",
         "_patience_s",
+        "_repeated",
         "_statements",
         "_version",
     )
@@ -120,7 +125,7 @@ class Committer:
         self._path = path
         self._outbox = outbox
         self._statements = load_statements()
-        self._insert_many = _repeat_values(self._statements["insert_event"], _ROWS)
+        self._repeated = {name: build_repeated(self._statements[name]) for name in _MANY}
         self._file = _find_file(path)
         self._version = -1
         self._patience_s = get_number(connection, "PRAGMA busy_timeout") / 1000
@@ -182,39 +187,43 @@ class Committer:
     def _append(self, jobs: Sequence[Append]) -> dict[str, Step]:
         steps: dict[str, Step] = {}
         taken: list[Append] = []
-        rows: list[EventRow] = []
+        rows: list[Row] = []
         for job in jobs:
             step = steps.get(job.run)
-            try:
-                state = self._find_state(job.run) if step is None else step.end
-            except CorruptState as error:
-                job.fail(error)
-                continue
+            state = self._known.get(job.run) if step is None else step.end
+            if state is None:
+                try:
+                    state = self._load_state(job.run)
+                except CorruptState as error:
+                    job.fail(error)
+                    continue
             if state.last != job.expected:
                 job.fail(build_run_conflict(job.run, state.last, job.expected))
                 continue
             job.finish(None)
             if not job.rows:
                 continue
-            end = State(state.last + len(job.rows), summarize(state.summary, job.events))
+            summary = summarize(state.summary, job.changes) if job.changes else state.summary
+            end = State(state.last + len(job.rows), job.rows[-1][6], summary)
             if step is None:
                 steps[job.run] = Step(state, end, job.size)
             else:
                 step.end, step.size = end, step.size + job.size
             rows += job.rows
             taken.append(job)
-        self._insert(rows)
+        self._insert("insert_event", rows)
         self._save_runs(steps)
         if self._outbox:
-            self._connection.executemany(self._statements["insert_notice"], _build_notices(taken, steps))
+            self._insert("insert_notice", _build_notices(taken, steps))
         return steps
 
-    def _insert(self, rows: Sequence[EventRow]) -> None:
+    def _insert(self, name: str, rows: Sequence[Row]) -> None:
         """Insert many rows by few statements: each statement gives the interpreter away, and waits for it again."""
-        whole = len(rows) - len(rows) % _ROWS
-        for first in range(0, whole, _ROWS):
-            self._connection.execute(self._insert_many, [*chain.from_iterable(rows[first : first + _ROWS])])
-        self._connection.executemany(self._statements["insert_event"], rows[whole:])
+        place = 0
+        for count, statement in self._repeated[name]:
+            while len(rows) - place >= count:
+                self._connection.execute(statement, [*chain.from_iterable(rows[place : place + count])])
+                place += count
 
     def _forget_if_others_wrote(self) -> None:
         version = get_number(self._connection, "PRAGMA data_version")
@@ -222,15 +231,12 @@ class Committer:
             self._known.clear()
             self._version = version
 
-    def _find_state(self, run: str) -> State:
-        state = self._known.get(run)
-        if state is None:
-            row: RunRow | None = self._connection.execute(self._statements["get_run"], (run,)).fetchone()
-            state = State(row[1], build_summary(row)) if row else _NEW
-        return state
+    def _load_state(self, run: str) -> State:
+        row: RunRow | None = self._connection.execute(self._statements["get_run"], (run,)).fetchone()
+        return State(row[1], row[5] or 0.0, build_summary(row)) if row else _NEW
 
     def _save_runs(self, steps: Mapping[str, Step]) -> None:
-        rows: dict[str, list[tuple[object, ...]]] = {
+        rows: dict[str, list[Row]] = {
             "save_run": [], "change_run": [], "advance_run": [], "advance_run_to_a_minute": [],
         }  # fmt: skip
         for run, step in steps.items():
@@ -238,7 +244,7 @@ class Committer:
             rows[name].append(row)
         for name, given in rows.items():
             if given:
-                self._connection.executemany(self._statements[name], given)
+                self._insert(name, given)
 
     def _remember(self, steps: Mapping[str, Step]) -> None:
         known = self._known
@@ -254,12 +260,6 @@ class Committer:
             "Nothing was written; put it back, or close and open it again.",
             path=str(self._path),
         )
-
-
-def _repeat_values(statement: str, times: int) -> str:
-    """Make a statement that inserts one row insert several."""
-    head, values, row = statement.rpartition("VALUES")
-    return f"{head}{values} {', '.join([row.strip()] * times)}"
 
 
 def _find_file(path: Path) -> tuple[int, int] | None:
@@ -285,34 +285,34 @@ def _is_of_one_job(error: Exception) -> bool:
     )
 
 
-def _build_notices(jobs: Sequence[Append], steps: Mapping[str, Step]) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
+def _build_notices(jobs: Sequence[Append], steps: Mapping[str, Step]) -> list[Row]:
+    rows: list[Row] = []
     for job in jobs:
-        for event in job.events:
+        for event in job.changes:
             if isinstance(event, NOTICES):
                 summary = steps[job.run].end.summary
                 rows.append((job.run, event.seq, get_kind(event), summary.tenant if summary is not None else ""))
     return rows
 
 
-def _build_run_row(run: str, step: Step) -> tuple[str, tuple[object, ...]]:
+def _build_run_row(run: str, step: Step) -> tuple[str, Row]:
     """Build the line about a run, and say by which statement it is saved: no index is touched without need."""
-    begin, end, last = step.begin.summary, step.end.summary, step.end.last
+    begin, end, last, updated = step.begin.summary, step.end.summary, step.end.last, step.end.updated
     if end is None:
         return "save_run", (run, last, *[None] * 9, "", 0, 0, None, "local", None, step.size)
-    updated, minute = end.updated, end.updated // 60
-    if begin is None or _has_begun_again(begin, end):
+    minute = updated // 60
+    if begin is None or (end is not begin and _has_begun_again(begin, end)):
         facts = (
             end.status, end.agent, end.created, updated, end.tenant, end.session, end.task, encode_text(end.usage),
             end.cost_usd, end.owner, end.attempts, end.crashes, end.wakes, end.principal, minute, step.size,
         )  # fmt: skip
         return "save_run", (run, last, *facts)
-    if end != structs.replace(begin, updated=updated, events=end.events):
+    if end is not begin and end != structs.replace(begin, updated=end.updated, events=end.events):
         facts = (
             minute, end.status, encode_text(end.usage), end.cost_usd, end.owner, end.attempts, end.crashes, end.wakes,
         )  # fmt: skip
         return "change_run", (run, last, updated, step.size, *facts)
-    if begin.updated // 60 != minute:
+    if step.begin.updated // 60 != minute:
         return "advance_run_to_a_minute", (run, last, updated, step.size, minute)
     return "advance_run", (run, last, updated, step.size)
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from msgspec import structs
 
 from quorate.clock import Clock
+from quorate.codec.json import encode_text
 from quorate.errors import CorruptState, Fenced
 from quorate.events import RunSummary
 from quorate.ports import Lease
@@ -51,21 +52,26 @@ class SqliteLeases:
 
         await self._line.change(write)
 
-    async def find_work(self, lease: Lease, *, ttl_s: float, limit: int = 10) -> list[RunSummary]:
+    async def find_work(
+        self, lease: Lease, *, ttl_s: float, limit: int = 10, agents: Sequence[str] | None = None
+    ) -> list[RunSummary]:
         """Find runs to take; see `quorate.ports.Leases`."""
         check_count(limit, "limit")
+        only = None if agents is None else encode_text(agents)
 
         def read(connection: sqlite3.Connection, statements: Mapping[str, str]) -> tuple[list[RunRow], bool]:
             now = self._clock.now()
-            rows = find_ready(connection, statements, now=now, limit=limit)
-            return rows, bool(find_dead(connection, statements, lease, now=now, ttl_s=ttl_s))
+            rows = find_ready(connection, statements, now=now, limit=limit, agents=only)
+            dead = find_dead(connection, statements, lease, now=now, ttl_s=ttl_s)
+            # Who cannot take what a dead one left need not write that it is dead, again and again.
+            return rows, any(only is None or _find_owned(connection, statements, o, limit=1, agents=only) for o in dead)
 
         def declare(connection: sqlite3.Connection, statements: Mapping[str, str]) -> list[RunRow]:
             now, rows = self._clock.now(), list[RunRow]()
             for owner in find_dead(connection, statements, lease, now=now, ttl_s=ttl_s):
-                connection.execute(statements["declare_dead"], (owner,))
-                values = {"owner": owner, "limit": limit}
-                rows += connection.execute(statements["find_owned"], values).fetchall()
+                if found := _find_owned(connection, statements, owner, limit=limit, agents=only):
+                    connection.execute(statements["declare_dead"], (owner,))
+                    rows += found
             return rows
 
         rows, is_anybody_dead = await self._line.ask(read)
@@ -96,11 +102,29 @@ def _get_run(row: RunRow) -> str:
 
 
 def find_ready(
-    connection: sqlite3.Connection, statements: Mapping[str, str], *, now: float, limit: int
+    connection: sqlite3.Connection,
+    statements: Mapping[str, str],
+    *,
+    now: float,
+    limit: int,
+    agents: str | None = None,
 ) -> list[RunRow]:
-    """Find what is queued, and what waits and whose time has come."""
+    """Find what is queued, and what waits and whose time has come; of the agents in a JSON array, or of all."""
+    if agents is not None:
+        values = {"limit": limit, "agents": agents}
+        queued = connection.execute(statements["find_queued_of"], values).fetchall()
+        return [*queued, *connection.execute(statements["find_due_of"], {**values, "now": now}).fetchall()]
     queued = connection.execute(statements["find_queued"], {"limit": limit}).fetchall()
     return [*queued, *connection.execute(statements["find_due"], {"now": now, "limit": limit}).fetchall()]
+
+
+def _find_owned(
+    connection: sqlite3.Connection, statements: Mapping[str, str], owner: str, *, limit: int, agents: str | None
+) -> list[RunRow]:
+    values = {"owner": owner, "limit": limit}
+    if agents is None:
+        return connection.execute(statements["find_owned"], values).fetchall()
+    return connection.execute(statements["find_owned_of"], {**values, "agents": agents}).fetchall()
 
 
 def find_dead(

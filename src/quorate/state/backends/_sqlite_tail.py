@@ -22,6 +22,8 @@ _HEADER = struct.Struct(">L4xL4x8s8x")
 """Magic number, page size and salts of a log."""
 _FRAME = struct.Struct(">4xL8s8x")
 """Size after a commit, or 0, and salts of a frame."""
+_LIFE = "128 128"
+"""What every process locks of the index beside a log, for as long as it has the database open."""
 _logger = logging.getLogger("quorate.state.sqlite")
 
 
@@ -35,15 +37,37 @@ class Tail(Struct, frozen=True, kw_only=True):
 
 
 def read_tail(path: Path) -> Tail | None:
-    """Read how far the log beside a database reaches, whether it verifies or not; `None` when there is none."""
+    """Read how far the log beside a database reaches, whether it verifies or not; `None` when there is none.
+
+    Nor is there one to speak of while another process has the database open: SQLite then does not read the log anew but
+    goes by its index, and behind what that knows may stand what a killed process wrote and told nobody of.
+    """
+    if is_open_elsewhere(path):
+        return None
     try:
         with open(f"{path}-wal", "rb") as file:
-            return _scan(file)
+            return scan(file)
     except OSError:
         return None
 
 
-def _scan(file: BinaryIO) -> Tail | None:
+def is_open_elsewhere(path: Path) -> bool:
+    """Whether another process has a database open, as far as the system tells (Linux does).
+
+    It is asked for its list of locks: opening and closing the index would let go of our own.
+    """
+    try:
+        inode = os.stat(f"{path}-shm").st_ino
+        lines = Path("/proc/locks").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return False
+    ours = str(os.getpid())
+    held = (line.split() for line in lines if line.endswith(f":{inode} {_LIFE}"))
+    return any(words[4] != ours for words in held if "->" not in words)
+
+
+def scan(file: BinaryIO) -> Tail | None:
+    """Read how far an opened log reaches, by the salts of its frames."""
     head = file.read(_HEADER.size)
     if len(head) < _HEADER.size:
         return None
@@ -72,8 +96,8 @@ def warn_of_damage(connection: sqlite3.Connection, path: Path, before: Tail | No
     except sqlite3.Error:  # such as on a full disk: whoever writes next meets it, and says it
         return
     now = read_tail(path)
-    # Another process may have begun the log anew meanwhile.
-    if now is not None and now.salt == before.salt and kept < before.frames:
+    # Another process may have begun the log anew meanwhile; one that copies it keeps us from seeing how much is there.
+    if now is not None and now.salt == before.salt and 0 <= kept < before.frames:
         _logger.warning(
             "sqlite_log_damaged path=%s kept_pages=%d lost_pages=%d: acknowledged commits may be missing", path, kept,
             before.frames - kept,

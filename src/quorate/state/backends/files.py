@@ -13,7 +13,7 @@ import heapq
 import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from itertools import islice
 
@@ -65,15 +65,14 @@ class FileBlobs:
     async def get(self, name: str) -> AsyncIterator[bytes]:
         """Yield bytes; see `quorate.ports.Blobs`."""
         check_blob_name(name)
-        descriptor, piece = await self._threads.run(partial(self._begin, name))
-        try:
+        # What a thread opens is held here: whoever is cancelled in the middle has no answer of it, and closes it.
+        with ExitStack() as held:
+            descriptor, piece = await self._threads.run(partial(self._begin, name, held))
             while piece:
                 yield piece
                 if len(piece) < MAX_CHUNK:
                     return
                 piece = await self._threads.run(partial(self._read, descriptor, name))
-        finally:
-            os.close(descriptor)
 
     async def delete(self, name: str) -> bool:
         """Forget a blob; see `quorate.ports.Blobs`."""
@@ -129,20 +128,17 @@ class FileBlobs:
         now = int(self._now() * 1e9)
         os.utime(descriptor, ns=(now, now))
 
-    def _begin(self, name: str) -> tuple[int, bytes]:
+    def _begin(self, name: str, held: ExitStack) -> tuple[int, bytes]:
         with self.explained(name):
             folders, file = _split(name)
             with self.open_folder(folders) as folder:
                 descriptor = os.open(file, _READ, dir_fd=folder)
-            try:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise CorruptState(
-                        f"Blob {name!r} in {self.root!r} is no regular file. Restore it from a backup.", name=name
-                    )
-                return descriptor, self._read(descriptor, name)
-            except BaseException:
-                os.close(descriptor)
-                raise
+            held.callback(os.close, descriptor)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise CorruptState(
+                    f"Blob {name!r} in {self.root!r} is no regular file. Restore it from a backup.", name=name
+                )
+            return descriptor, self._read(descriptor, name)
 
     def _read(self, descriptor: int, name: str) -> bytes:
         with self.explained(name):
@@ -262,21 +258,21 @@ async def open_file_blobs(
         Unavailable: It cannot be used.
     """
     threads = Threads(1)
-    root, descriptor = await threads.run(partial(_open_root, directory))
-    try:
+    with ExitStack() as held:
+        root, descriptor = await threads.run(partial(_open_root, directory, held))
         blobs = FileBlobs(root, descriptor, clock=clock, max_threads=max_threads)
         await threads.run(blobs.sweep)
         yield blobs
-    finally:
-        os.close(descriptor)
 
 
-def _open_root(directory: str | os.PathLike[str]) -> tuple[str, int]:
+def _open_root(directory: str | os.PathLike[str], held: ExitStack) -> tuple[str, int]:
     root = os.path.abspath(directory)
     try:
         os.makedirs(root, mode=0o700, exist_ok=True)
         # What the operator named may be a link; nothing below it may.
-        return root, os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)
+        descriptor = os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)
+        held.callback(os.close, descriptor)
+        return root, descriptor
     except (FileExistsError, NotADirectoryError) as error:
         raise InvalidInput(f"{root!r} is no directory: blobs need one of their own.") from error
     except OSError as error:

@@ -246,19 +246,22 @@ class MemoryLeases:
         """End a lease; see `quorate.ports.Leases`."""
         self._leases.pop(owner, None)
 
-    async def find_work(self, lease: Lease, *, ttl_s: float, limit: int = 10) -> list[RunSummary]:
+    async def find_work(
+        self, lease: Lease, *, ttl_s: float, limit: int = 10, agents: Sequence[str] | None = None
+    ) -> list[RunSummary]:
         """Find runs to take; see `quorate.ports.Leases`."""
         now = self._now()
-        dead = self._declare_dead(lease, now=now, ttl_s=ttl_s)
-        found = [one for one in self._log.summaries() if _is_free(one, now=now, dead=dead)]
+        summaries = [one for one in self._log.summaries() if agents is None or one.agent in agents]
+        dead = self._declare_dead(lease, summaries, now=now, ttl_s=ttl_s)
+        found = [one for one in summaries if _is_free(one, now=now, dead=dead)]
         return sorted(found, key=lambda one: one.run)[:limit]
 
-    def _declare_dead(self, judge: Lease, *, now: float, ttl_s: float) -> set[str]:
+    def _declare_dead(self, judge: Lease, summaries: Sequence[RunSummary], *, now: float, ttl_s: float) -> set[str]:
         """Find owners of what runs that have no living lease; none where `judge` may not say so."""
         stored = self._leases.get(judge.owner)
         if stored is None or stored.epoch != judge.epoch or not can_judge(stored, now=now, ttl_s=ttl_s):
             return set()
-        dead = {one.owner for one in self._log.summaries() if one.status == "running" and one.owner}
+        dead = {one.owner for one in summaries if one.status == "running" and one.owner}
         for owner in dead & self._leases.keys():
             lease = self._leases[owner]
             if is_living(lease, now=now, ttl_s=ttl_s):

@@ -82,6 +82,37 @@ class LeasesContract:
         found = await store.leases.find_work(lease, ttl_s=TTL_S)
         assert found == await store.log.list_runs(order="oldest")
 
+    async def test_work_is_found_by_agent(self, store: Store, pass_time: PassTime) -> None:
+        """Queued, waking and left behind: that of the agents that are named, however much of others is older.
+
+        Who may take nothing of what a dead one left does not declare it dead.
+        """
+        judge = await store.leases.beat("w1", ttl_s=TTL_S)
+        now = judge.expires - TTL_S
+        await store.leases.beat("w2", ttl_s=TTL_S)
+        for number in range(1, 7):
+            run, agent = f"run-{number}", "net" if number > 3 else "host"
+            created = structs.replace(build_opening(run)[0], agent=agent)
+            await store.log.append(run, [created], expected=0)
+            if number in {2, 5}:
+                await store.log.append(run, [RunStarted(run=run, seq=2, time=2.0, attempt="a1")], expected=1)
+                waiting = RunWaiting(run=run, seq=3, time=3.0, reason="timer", wakes=now - 1)
+                await store.log.append(run, [waiting], expected=2)
+            if number in {3, 6}:
+                started = RunStarted(run=run, seq=2, time=2.0, attempt="a1", owner="w2")
+                await store.log.append(run, [started], expected=1)
+        judge = await _live_on(store.leases, judge, pass_time)
+
+        async def find(*agents: str, limit: int = 10) -> list[str]:
+            found = await store.leases.find_work(judge, ttl_s=TTL_S, limit=limit, agents=agents)
+            return [summary.run for summary in found]
+
+        assert (await find("é'\"%"), await find()) == ([], [])
+        assert {lease.owner: lease.epoch for lease in await store.leases.list_leases()} == {"w1": 1, "w2": 1}
+        assert await find("net") == ["run-4", "run-5", "run-6"]
+        assert await find("net", limit=1) == ["run-4"]
+        assert await find("net", "host") == [f"run-{number}" for number in range(1, 7)]
+
     async def test_waiting_runs_come_when_they_wake(self, store: Store, pass_time: PassTime) -> None:
         """Not before, and one that waits for an answer alone only when it was answered."""
         lease = await store.leases.beat("w1", ttl_s=TTL_S)

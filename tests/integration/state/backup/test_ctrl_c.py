@@ -11,12 +11,13 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+import pytest
 from tests.unit.state.backup.filling import build_run
 
 from quorate.state.backends.sqlite import open_sqlite_store
 from quorate.state.backup import create_backup
 
-RUNS = 10_000
+RUNS = 6_000
 
 
 def start(database: Path, *words: str) -> subprocess.Popen[str]:
@@ -49,10 +50,17 @@ async def fill(path: Path, database: Path) -> None:
         await create_backup(store, path)
 
 
-def test_a_restore_is_stopped_and_goes_on(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A backup, and the database that it is of."""
+    folder = tmp_path_factory.mktemp("filled")
+    asyncio.run(fill(folder / "b.quorate", folder / "old.db"))
+    return folder / "b.quorate", folder / "old.db"
+
+
+def test_a_restore_is_stopped_and_goes_on(tmp_path: Path, filled: tuple[Path, Path]) -> None:
     """Ctrl-C says how the database stands; the command that it names completes the restore; the rest is whole."""
-    path, new = tmp_path / "b.quorate", tmp_path / "new.db"
-    asyncio.run(fill(path, tmp_path / "old.db"))
+    path, new = filled[0], tmp_path / "new.db"
     process = start(new, "backup", "restore", str(path))
     wait_until(lambda: count_runs(new) > 0, process)
     process.send_signal(signal.SIGINT)
@@ -71,12 +79,11 @@ def test_a_restore_is_stopped_and_goes_on(tmp_path: Path) -> None:
     assert f"{(RUNS - half) * 6} events" in out
 
 
-def test_a_backup_is_stopped_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_backup_is_stopped_and_leaves_nothing(tmp_path: Path, filled: tuple[Path, Path]) -> None:
     """Ctrl-C while a backup is written leaves no file, not even a hidden one."""
-    database, folder = tmp_path / "old.db", tmp_path / "backups"
+    folder = tmp_path / "backups"
     folder.mkdir()
-    asyncio.run(fill(tmp_path / "first", database))
-    process = start(database, "backup", "create", str(folder / "b.quorate"))
+    process = start(filled[1], "backup", "create", str(folder / "b.quorate"))
     wait_until(lambda: bool(os.listdir(folder)), process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)

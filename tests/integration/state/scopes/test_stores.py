@@ -119,7 +119,7 @@ async def test_a_watcher_sees_what_another_process_does(open_again: Open) -> Non
     """Changes, and that something is gone. row: E5"""
     async with open_again() as first, open_again() as second:
         ours, theirs = StateStore(first.values), StateStore(second.values)
-        async with ours.watch(TENANT, prefix="cart/", poll_s=0.01) as changes, asyncio.timeout(20):
+        async with ours.watch(TENANT, prefix="cart/", poll_s=0.01) as changes, asyncio.timeout(30):
             await theirs.set(TENANT, "cart/1", "tea")
             await theirs.set(TENANT, "other", "not looked at")
             change = await anext(changes)

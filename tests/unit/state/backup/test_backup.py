@@ -255,6 +255,21 @@ async def test_a_backup_that_is_stopped_leaves_no_file(store: Store, path: Path)
         assert not [name for name in os.listdir(path.parent) if name != "home"]
 
 
+@pytest.mark.blocking
+async def test_a_backup_that_is_stopped_while_its_file_is_made_leaves_no_file(store: Store, path: Path) -> None:
+    """Ctrl-C between the file and whoever waits for it."""
+    for turns in range(40):
+        task = asyncio.ensure_future(create_backup(store, path))
+        while not any(path.parent.glob(".*.part")):
+            await asyncio.sleep(0)
+        for _ in range(turns // 8):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert [name for name in os.listdir(path.parent) if name != "home"] == []
+
+
 async def test_every_changed_byte_of_a_backup_is_found(store: Store, path: Path) -> None:
     """Flipping any byte, or cutting the file anywhere, never gives a backup that verifies as another one."""
     await create_backup(store, path)

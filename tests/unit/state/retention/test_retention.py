@@ -178,6 +178,15 @@ async def test_by_age_count_and_size(store: Store, clock: ManualClock) -> None:
     assert await prune(max_age_s=60.0) == ["run-live"]
 
 
+async def test_notices_of_runs_that_went_go_too(clock: ManualClock) -> None:
+    """Where nobody is told, an outbox is no larger than its log; what is left to be told stays."""
+    async with open_memory_store(clock=clock, outbox=True) as store:
+        for number in range(4):
+            await store.log.append(f"run-{number}", build_run(f"run-{number}"), expected=0)
+        await prune_runs(store, RetentionPolicy(max_runs=1), clock=clock, tenant="acme")
+        assert {notice.run for notice in await store.outbox.pending()} == {"run-3"}
+
+
 async def test_a_dry_run_deletes_nothing(store: Store, clock: ManualClock) -> None:
     """It says what would go, and why."""
     await store.log.append("run-1", build_run("run-1"), expected=0)

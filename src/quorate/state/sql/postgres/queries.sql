@@ -400,6 +400,30 @@ CROSS JOIN LATERAL (
     SELECT run, last, updated, summary FROM runs WHERE status = 'running' AND owner = g.owner ORDER BY run LIMIT $2
 ) AS r
 
+-- name: find_ready_of
+-- The same, of some agents.
+(
+    SELECT run, last, updated, summary FROM runs
+    WHERE status = 'queued' AND agent = ANY ($2::text[]) ORDER BY run LIMIT $1
+)
+UNION ALL
+(
+    SELECT run, last, updated, summary FROM runs
+    WHERE status = 'waiting' AND wakes <= (SELECT {now}) AND agent = ANY ($2::text[]) ORDER BY run LIMIT $1
+)
+
+-- name: find_owners_of
+-- The owners of what runs of some agents: who cannot take what a dead one left does not say that it is dead.
+SELECT DISTINCT owner FROM runs WHERE status = 'running' AND owner > '' AND agent = ANY ($1::text[])
+
+-- name: find_abandoned_of
+SELECT r.run, r.last, r.updated, r.summary
+FROM unnest($1::text[]) AS g (owner)
+CROSS JOIN LATERAL (
+    SELECT run, last, updated, summary FROM runs
+    WHERE status = 'running' AND owner = g.owner AND agent = ANY ($3::text[]) ORDER BY run LIMIT $2
+) AS r
+
 -- The outbox.
 
 -- name: list_notices

@@ -22,16 +22,21 @@ ON CONFLICT (run) DO UPDATE SET
     size = size + excluded.size
 
 -- name: change_run
-UPDATE runs SET
-    last = ?2, updated = ?3, size = size + ?4, minute = ?5, status = ?6, usage = ?7, cost_usd = ?8, owner = ?9,
-    attempts = ?10, crashes = ?11, wakes = ?12
-WHERE run = ?1
+INSERT INTO runs (run, last, updated, size, minute, status, usage, cost_usd, owner, attempts, crashes, wakes)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run) DO UPDATE SET
+    last = excluded.last, updated = excluded.updated, size = size + excluded.size, minute = excluded.minute,
+    status = excluded.status, usage = excluded.usage, cost_usd = excluded.cost_usd, owner = excluded.owner,
+    attempts = excluded.attempts, crashes = excluded.crashes, wakes = excluded.wakes
 
 -- name: advance_run
-UPDATE runs SET last = ?2, updated = ?3, size = size + ?4 WHERE run = ?1
+INSERT INTO runs (run, last, updated, size) VALUES (?, ?, ?, ?)
+ON CONFLICT (run) DO UPDATE SET last = excluded.last, updated = excluded.updated, size = size + excluded.size
 
 -- name: advance_run_to_a_minute
-UPDATE runs SET last = ?2, updated = ?3, size = size + ?4, minute = ?5 WHERE run = ?1
+INSERT INTO runs (run, last, updated, size, minute) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (run) DO UPDATE SET
+    last = excluded.last, updated = excluded.updated, size = size + excluded.size, minute = excluded.minute
 
 -- name: insert_notice
 INSERT INTO notices (run, seq, kind, tenant) VALUES (?, ?, ?, ?)
@@ -205,6 +210,20 @@ SELECT min(owner) FROM runs INDEXED BY runs_by_owner WHERE status = 'running' AN
 -- name: find_owned
 SELECT {run_columns} FROM runs INDEXED BY runs_by_owner
 WHERE status = 'running' AND owner = :owner ORDER BY run LIMIT :limit
+
+-- name: find_queued_of
+SELECT {run_columns} FROM runs INDEXED BY runs_by_status
+WHERE status = 'queued' AND agent IN (SELECT value FROM json_each(:agents)) ORDER BY run LIMIT :limit
+
+-- name: find_due_of
+SELECT {run_columns} FROM runs INDEXED BY runs_by_wakes
+WHERE status = 'waiting' AND wakes <= :now AND agent IN (SELECT value FROM json_each(:agents))
+ORDER BY run LIMIT :limit
+
+-- name: find_owned_of
+SELECT {run_columns} FROM runs INDEXED BY runs_by_owner
+WHERE status = 'running' AND owner = :owner AND agent IN (SELECT value FROM json_each(:agents))
+ORDER BY run LIMIT :limit
 
 -- The outbox.
 
