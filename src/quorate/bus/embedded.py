@@ -41,7 +41,15 @@ class EmbeddedNats:
     The methods that change its state block: call them with `asyncio.to_thread` where an event loop must go on.
     """
 
-    def __init__(self, folder: Path, *, lines: Sequence[str] = (), sync: bool = True, jetstream: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        lines: Sequence[str] = (),
+        sync: bool = True,
+        jetstream: bool = True,
+        configuration: Path | None = None,
+    ) -> None:
         """Prepare a server.
 
         Args:
@@ -49,6 +57,7 @@ class EmbeddedNats:
             lines: More lines of its configuration.
             sync: Whether what it confirms is on disk.
             jetstream: Whether it has streams at all.
+            configuration: A file that says everything but its port, such as one that `quorate nats config` wrote.
         """
         self.folder = folder
         self.port = 0
@@ -56,6 +65,7 @@ class EmbeddedNats:
         self._lines = tuple(lines)
         self._sync = sync
         self._jetstream = jetstream
+        self._configuration = configuration
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
 
@@ -89,7 +99,8 @@ class EmbeddedNats:
             return
         program = find_program()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        configuration = self.folder / "server.conf"
+        # Not the name that `quorate nats config` writes to, whose file may be in the same folder.
+        configuration = self.folder / "embedded.conf"
         configuration.write_text(self._build_configuration())
         configuration.chmod(0o600)
         self._remove_ports()
@@ -155,11 +166,11 @@ class EmbeddedNats:
             said.flush()
 
     def _build_configuration(self) -> str:
-        lines = [
-            f'listen: "{HOST}:{self.port or -1}"',
-            f"ports_file_dir: {json.dumps(str(self.folder))}",
-            "max_payload: 1MB",
-        ]
+        lines = [f'listen: "{HOST}:{self.port or -1}"', f"ports_file_dir: {json.dumps(str(self.folder))}"]
+        if self._configuration is not None:  # of what is said twice, the last counts
+            included = json.dumps(os.path.relpath(self._configuration, self.folder))
+            return "\n".join([f"include {included}", *lines, *self._lines, ""])
+        lines.append("max_payload: 1MB")
         if self._jetstream:
             sync = "always" if self._sync else '"2m"'
             store = json.dumps(str(self.folder / "streams"))
@@ -200,7 +211,12 @@ def find_program() -> str:
 
 @contextmanager
 def open_embedded_nats(
-    folder: Path, *, lines: Sequence[str] = (), sync: bool = True, jetstream: bool = True
+    folder: Path,
+    *,
+    lines: Sequence[str] = (),
+    sync: bool = True,
+    jetstream: bool = True,
+    configuration: Path | None = None,
 ) -> Generator[EmbeddedNats]:
     """Start a server of one's own for a block; its streams stay in the folder for the next one.
 
@@ -209,11 +225,12 @@ def open_embedded_nats(
         lines: More lines of its configuration, such as `max_connections: 10`.
         sync: Whether what it confirms is on disk; otherwise the system writes it within two minutes.
         jetstream: Whether it has streams at all.
+        configuration: A file that says everything but its port, such as one that `quorate nats config` wrote.
 
     Raises:
         Unavailable: There is no such program, or it did not start.
     """
-    server = EmbeddedNats(folder, lines=lines, sync=sync, jetstream=jetstream)
+    server = EmbeddedNats(folder, lines=lines, sync=sync, jetstream=jetstream, configuration=configuration)
     try:
         server.start()
         yield server

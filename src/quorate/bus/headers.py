@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from quorate.errors import InvalidInput, TooLarge
 
@@ -22,7 +22,12 @@ TRACE = "traceparent"
 MAX_COUNT = 64
 MAX_BYTES = 16 << 10
 MAX_REASON = 1000
-_RESERVED = ("nats-", "quorate-tenant")
+MAX_BLOCK = 64 << 10
+"""How long the headers of a message may be, all together, to be read at all."""
+_RESERVE = 256
+"""What an id takes beside the headers of a dead letter."""
+_TENANT = TENANT.lower()
+_RESERVED = ("nats-", _TENANT)
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}", re.ASCII)
 
 
@@ -53,20 +58,46 @@ def is_reserved(name: str) -> bool:
     return name[:14].lower().startswith(_RESERVED)
 
 
+def pick_headers(pairs: Iterable[tuple[str, str]], tenant: str) -> dict[str, str] | None:
+    """Return what of the headers that came may be seen by whoever is given the message; `None` if it is not his.
+
+    A message is a tenant's if it says so, and nowhere says something else. What is no header, what only a broker or a
+    bus may set, and what would not have been sent by one of us is left out.
+    """
+    kept: dict[str, str] = {}
+    is_ours = False
+    for name, value in pairs:
+        plain = name.strip().lower()
+        if plain == _TENANT:
+            if value != tenant:
+                return None
+            is_ours = is_ours or name == TENANT
+        elif plain.startswith(_RESERVED):
+            continue
+        elif name not in kept and _NAME.fullmatch(name) is not None and value.isprintable():
+            kept[name] = value
+    return kept if is_ours else None
+
+
 def clean_reason(reason: str) -> str:
     """Make one printable line of what went wrong, at most 1,000 characters of it."""
     line = " ".join(reason.split())
-    return "".join(character if character.isprintable() else "?" for character in line)[:MAX_REASON]
+    return "".join(character if character.isprintable() else "?" for character in line)[:MAX_REASON].rstrip()
 
 
 def build_dead_headers(
     headers: Mapping[str, str], *, queue: str, subject: str, attempts: int, reason: str
 ) -> dict[str, str]:
-    """Build the headers of a dead letter: its own, and why it is one."""
-    return {
-        **headers,
-        QUEUE: queue,
-        SUBJECT: subject,
-        ATTEMPTS: str(attempts),
-        REASON: clean_reason(reason),
-    }
+    """Build the headers of a dead letter: its own as far as they may be sent, and why it is one."""
+    why = {QUEUE: queue, SUBJECT: subject, ATTEMPTS: str(attempts), REASON: clean_reason(reason)}
+    room, kept = MAX_BYTES - count_bytes(why) - _RESERVE, dict[str, str]()
+    for name, value in headers.items():
+        room -= len(name) + len(value)
+        if room >= 0 and len(kept) + len(why) + 1 < MAX_COUNT and name not in why:
+            kept[name] = value
+    return kept | why
+
+
+def count_bytes(headers: Mapping[str, str]) -> int:
+    """Count what headers take, as they are counted against `MAX_BYTES`."""
+    return sum(len(name) + len(value) for name, value in headers.items())

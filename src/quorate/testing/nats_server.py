@@ -14,13 +14,18 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from quorate.bus.embedded import EmbeddedNats
+from quorate.bus.embedded import START_S, EmbeddedNats
 
 __all__ = ["NatsServer", "open_nats_server"]
+
+LOOK_S = 0.005
+RELOADED = "server configuration"
+"""What a server says once it has read its configuration again, or could not."""
 
 
 class NatsServer(EmbeddedNats):
@@ -33,6 +38,15 @@ class NatsServer(EmbeddedNats):
         """Stop it in order and start it again."""
         self.stop()
         self.start()
+
+    def reload(self) -> None:
+        """Let it read its configuration again, and come back when it has; what is wrong with it is in the log."""
+        before = self.log.count(RELOADED)
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGHUP)
+            end = time.monotonic() + START_S
+            while self.log.count(RELOADED) == before and time.monotonic() < end:
+                time.sleep(LOOK_S)
 
     def pause(self) -> None:
         """Stop its clock (SIGSTOP), and come back when it stands: connections stay open and nothing answers."""
@@ -48,7 +62,12 @@ class NatsServer(EmbeddedNats):
 
 @contextmanager
 def open_nats_server(
-    *, lines: Sequence[str] = (), sync: bool = False, jetstream: bool = True, folder: Path | None = None
+    *,
+    lines: Sequence[str] = (),
+    sync: bool = False,
+    jetstream: bool = True,
+    folder: Path | None = None,
+    configuration: Path | None = None,
 ) -> Generator[NatsServer]:
     """Start a server of one's own, stopped and removed with its streams at the end of the block.
 
@@ -58,12 +77,13 @@ def open_nats_server(
             process wrote.
         jetstream: Whether it has streams at all.
         folder: Where its files are; a temporary one when not given.
+        configuration: A file that says everything but its port, such as one that `quorate nats config` wrote.
 
     Raises:
         Unavailable: There is no such program, or it did not start.
     """
     place = folder or Path(tempfile.mkdtemp(prefix="quorate-nats-"))
-    server = NatsServer(place, lines=lines, sync=sync, jetstream=jetstream)
+    server = NatsServer(place, lines=lines, sync=sync, jetstream=jetstream, configuration=configuration)
     try:
         server.start()
         yield server

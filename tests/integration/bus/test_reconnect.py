@@ -12,9 +12,9 @@ from quorate.errors import DeadlineExceeded, NoResponders, QuorateError, Unavail
 from quorate.ports.bus import StreamRule, Subscription
 from quorate.testing.nats_server import NatsServer
 
-QUICK = NatsPatience(wait_s=0.02, longest_wait_s=0.1, regroup_s=0.3, connect_s=2, request_s=1, drain_s=3, ping_s=0.2)
+QUICK = NatsPatience(wait_s=0.02, longest_wait_s=0.1, regroup_s=0.3, connect_s=20, request_s=20, drain_s=3, ping_s=1)
 SUBJECT = "ai.agent.told.acme"
-TASKS = StreamRule(name="tasks", subjects=("ai.agent.tasks.>",), kind="work", ack_wait_s=2)
+TASKS = StreamRule(name="tasks", subjects=("ai.agent.tasks.>",), kind="work", ack_wait_s=5)
 EVENTS = StreamRule(name="events", subjects=("ai.events.>",), kind="events")
 TASK, EVENT = "ai.agent.tasks.acme", "ai.events.runs.acme"
 
@@ -33,7 +33,7 @@ async def collecting(subscription: Subscription, into: list[bytes]) -> AsyncGene
             task.cancel()
 
 
-async def wait_until(condition: object, *, within_s: float = 10.0) -> None:
+async def wait_until(condition: object, *, within_s: float = 30.0) -> None:
     assert callable(condition)
     async with asyncio.timeout(within_s):
         while not condition():
@@ -64,7 +64,7 @@ async def test_a_killed_server_that_is_back_is_used_without_user_code(server: Na
                 accepted.append(data)
                 if number % 50 == 0:
                     await asyncio.sleep(0)
-            await sender.flush(timeout_s=10)
+            await sender.flush(timeout_s=30)
             await sender.publish(SUBJECT, b"last %d" % round_)
             await wait_until(lambda: b"last %d" % round_ in heard)
     assert set(accepted) <= set(heard), "what was taken did not arrive"
@@ -80,14 +80,14 @@ async def test_what_is_published_in_the_gap_is_delivered(server: NatsServer) -> 
         with pytest.raises(DeadlineExceeded, match="500 messages"):
             await bus.flush(timeout_s=0.1)
         await asyncio.to_thread(server.start)
-        await bus.flush(timeout_s=10)
-        async with bus.subscribe(EVENT, after=0) as events, asyncio.timeout(10):
+        await bus.flush(timeout_s=30)
+        async with bus.subscribe(EVENT, after=0) as events, asyncio.timeout(30):
             assert [(await anext(aiter(events))).data for _ in range(500)] == [str(n).encode() for n in range(500)]
 
 
 async def test_what_does_not_fit_into_the_gap_is_refused(server: NatsServer) -> None:
     """A typed error for each, and everything that was taken is delivered."""
-    patience = NatsPatience(wait_s=0.02, longest_wait_s=0.1, regroup_s=0.3, window_bytes=20_000, request_s=0.05)
+    patience = NatsPatience(wait_s=0.02, longest_wait_s=0.1, regroup_s=0.3, window_bytes=20_000, request_s=1)
     accepted: list[int] = []
     refused: list[int] = []
     async with (
@@ -102,11 +102,13 @@ async def test_what_does_not_fit_into_the_gap_is_refused(server: NatsServer) -> 
                 accepted.append(number)
             except Unavailable:
                 refused.append(number)
+                if len(refused) == 2:  # each waits for its second
+                    break
         assert accepted
-        assert refused
+        assert len(refused) == 2
         await asyncio.to_thread(server.start)
-        await bus.flush(timeout_s=10)
-        async with reader.subscribe(EVENT, after=0) as events, asyncio.timeout(10):
+        await bus.flush(timeout_s=30)
+        async with reader.subscribe(EVENT, after=0) as events, asyncio.timeout(30):
             kept = [int((await anext(aiter(events))).data) for _ in accepted]
     assert kept == accepted
 
@@ -149,8 +151,8 @@ async def test_work_goes_on_after_a_kill(server: NatsServer) -> None:
             if number in (10, 30, 50):
                 await asyncio.to_thread(server.kill)
                 tasks.create_task(asyncio.to_thread(server.start))
-            await sender.enqueue(TASK, str(number).encode(), timeout_s=20)
-        await wait_until(lambda: len(set(done)) == 60, within_s=20)
+            await sender.enqueue(TASK, str(number).encode(), timeout_s=30)
+        await wait_until(lambda: len(set(done)) == 60, within_s=30)
         task.cancel()
     assert sorted(set(done)) == sorted(str(number).encode() for number in range(60))
     assert len(done) <= 60 + 3 * 4, "only what was under way at a kill comes twice"
@@ -165,8 +167,8 @@ async def test_a_reader_goes_on_where_it_was(server: NatsServer) -> None:
         seqs: list[int] = []
         for round_ in range(3):
             for _ in range(20):
-                await bus.enqueue(EVENT, b"x", timeout_s=10)
-            async with asyncio.timeout(15):
+                await bus.enqueue(EVENT, b"x", timeout_s=30)
+            async with asyncio.timeout(30):
                 async for event in events:
                     seqs.append(event.seq)
                     if len(seqs) == 20 * (round_ + 1):
@@ -186,7 +188,7 @@ async def test_a_question_under_way_fails_with_the_connection(server: NatsServer
         asking = tasks.create_task(ask(bus.request("ai.agent.ask.acme", b"?", timeout_s=30)))
         await anext(aiter(questions))
         await asyncio.to_thread(server.kill)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert isinstance(await asking, Unavailable)
         await asyncio.to_thread(server.start)
         await wait_until(lambda: bus.is_connected)
@@ -214,8 +216,8 @@ async def test_a_server_that_stands_still_is_left(server: NatsServer) -> None:
             await wait_until(lambda: not bus.is_connected)
         finally:
             server.resume()
-        await bus.flush(timeout_s=10)
-        async with bus.subscribe(EVENT, after=0) as events, asyncio.timeout(10):
+        await bus.flush(timeout_s=30)
+        async with bus.subscribe(EVENT, after=0) as events, asyncio.timeout(30):
             kept: list[bytes] = []
             async for event in events:
                 kept.append(event.data)
@@ -239,7 +241,7 @@ async def test_the_waits_between_attempts_grow_and_spread(server: NatsServer) ->
 
 async def test_an_answer_does_not_wait_for_others_to_come_back(server: NatsServer) -> None:
     """Right after the connection is back, whoever asks is answered; what is told to everybody waits a moment."""
-    patience = NatsPatience(wait_s=0.01, longest_wait_s=0.05, regroup_s=1.5)
+    patience = NatsPatience(wait_s=0.01, longest_wait_s=0.05, regroup_s=4)
     async with (
         open_nats_bus(server.url, tenant="acme", patience=patience) as bus,
         bus.subscribe("ai.agent.ask.acme") as questions,
@@ -255,8 +257,8 @@ async def test_an_answer_does_not_wait_for_others_to_come_back(server: NatsServe
         await wait_until(lambda: not bus.is_connected)
         await asyncio.to_thread(server.start)
         await wait_until(lambda: bus.is_connected)
-        assert (await bus.request("ai.agent.ask.acme", b"?", timeout_s=2)).data == b"!"
+        assert (await bus.request("ai.agent.ask.acme", b"?", timeout_s=30)).data == b"!"
         with pytest.raises(DeadlineExceeded, match="1 messages"):
             await bus.flush(timeout_s=0.1)
         answering.cancel()
-        await bus.flush(timeout_s=5)
+        await bus.flush(timeout_s=30)

@@ -30,7 +30,7 @@ class Steps:
         for _ in range(count):
             before = len(self.slept)
             self._may_go.release()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while len(self.slept) == before:
                     await asyncio.sleep(0)
 

@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from quorate.bus.backends._nats_connection import Connection
+from quorate.bus.backends._nats_refusals import PUBLISH, SUBSCRIPTION, build_refusal
 from quorate.bus.backends._nats_wire import NO_RESPONDERS, Fault, build_request, raise_fault, read_status
-from quorate.errors import DeadlineExceeded, Forbidden, InvalidInput, NoResponders, Unavailable
+from quorate.errors import DeadlineExceeded, Forbidden, InvalidInput, NoResponders, QuorateError, Unavailable
 from quorate.ids import new_id
 
 T = TypeVar("T", bound="Answer")
@@ -34,9 +35,18 @@ class Asker:
         """By the end of its inbox each question's subject, and its answer."""
         self._start = len(self.inbox) + 1
 
-    async def begin(self) -> None:
-        """Listen for answers."""
-        await self.connection.listen(f"{self.inbox}.*", self._hear)
+    async def begin(self, *, timeout_s: float) -> None:
+        """Listen for answers.
+
+        Raises:
+            Forbidden: Our login may not: it was made for another principal.
+            Unavailable: There is no connection.
+            DeadlineExceeded: The server does not answer.
+        """
+        pattern = f"{self.inbox}.*"
+        await self.connection.listen(pattern, self._hear)
+        await self.connection.settle(timeout_s=timeout_s)  # or else what comes of it is silence
+        self.connection.check_heard(pattern)
 
     def name(self) -> str:
         """Make the subject of the next answer."""
@@ -84,6 +94,9 @@ class Asker:
             _, found, _ = await self.ask(
                 build_request(subject, data, reply=reply), reply=reply, subject=subject, timeout_s=timeout_s
             )
+        except Forbidden:
+            self.connection.forget_refusal(subject)
+            raise
         except NoResponders:
             raise Unavailable(
                 f"{what}: JetStream does not answer: it is off at this server, or for this account."
@@ -96,21 +109,21 @@ class Asker:
             raise_fault(answer.error, what)
         return answer
 
-    def refuse(self, subject: str) -> None:
-        """Tell whoever asked there that our login may not."""
+    def refuse(self, what: str, subject: str) -> None:
+        """Tell whoever asked there that our login may not, or everybody if we may not hear answers any more."""
+        is_deaf = what == SUBSCRIPTION and subject == f"{self.inbox}.*".lower()
         for asked, answer in self._open.values():
-            if asked.lower() == subject and not answer.done():
-                answer.set_exception(
-                    Forbidden(f"NATS does not let us publish to {asked!r}: check the permissions of our login.")
-                )
+            if is_deaf or (what == PUBLISH and asked.lower() == subject):
+                _fail(answer, build_refusal(what, f"{self.inbox}.*" if is_deaf else asked))
 
-    def lose(self) -> None:
+    def lose(self, error: QuorateError | None = None) -> None:
         """Tell whoever waits that the connection was lost."""
         for _, answer in self._open.values():
-            if not answer.done():
-                answer.set_exception(
-                    Unavailable("the connection to NATS was lost before it answered; whether it heard is not known.")
-                )
+            _fail(
+                answer,
+                error
+                or Unavailable("the connection to NATS was lost before it answered; whether it heard is not known."),
+            )
 
     def _hear(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         found = self._open.get(subject[self._start :])
@@ -119,5 +132,9 @@ class Asker:
 
 
 def _give_up(answer: asyncio.Future[tuple[bytes, bytes, bytes | None]]) -> None:
+    _fail(answer, TimeoutError())
+
+
+def _fail(answer: asyncio.Future[tuple[bytes, bytes, bytes | None]], error: Exception) -> None:
     if not answer.done():
-        answer.set_exception(TimeoutError())
+        answer.set_exception(error)

@@ -10,9 +10,11 @@ import msgspec
 
 from quorate.bus.backends._nats_ask import Answer, Asker
 from quorate.bus.backends._nats_connection import Connection
+from quorate.bus.backends._nats_names import API, WORKERS, build_stream_name
 from quorate.bus.backends._nats_pull import Puller
 from quorate.bus.backends._nats_read import NatsReader
-from quorate.bus.backends._nats_streams import API, WORKERS, build_stream_name, save_stream, save_workers
+from quorate.bus.backends._nats_refusals import SUBSCRIPTION, build_refusal
+from quorate.bus.backends._nats_streams import save_stream, save_workers
 from quorate.bus.backends._nats_wire import Wire, raise_fault
 from quorate.bus.backends._nats_work import NatsWork
 from quorate.bus.mailbox import Mailbox
@@ -76,10 +78,11 @@ class NatsBus:
 
         Raises:
             InvalidInput: The rules do not hold together, or the server refuses them.
+            Forbidden: Our login may neither make a stream nor is it there, or it may not listen for answers.
             Unavailable: JetStream does not answer.
         """
         self._rules = check_streams(rules, tenant=self._tenant)
-        await self.asker.begin()
+        await self.asker.begin(timeout_s=timeout_s)
         for rule in self._rules:
             await save_stream(self.asker, rule, tenant=self._tenant, timeout_s=timeout_s)
             if rule.kind == "work":
@@ -94,10 +97,32 @@ class NatsBus:
         """
         await self.asker.ask_server(f"{API}.INFO", None, Answer, timeout_s=timeout_s, what="JetStream")
 
+    def lose(self) -> None:
+        """Tell whoever waits for an answer that the connection was lost."""
+        self.asker.lose()
+
     def reset(self) -> None:
         """Ask anew over another connection for what is read and worked on."""
         for reader in self._readers:
             reader.reset()
+
+    def refuse(self, what: str, subject: str) -> None:
+        """Tell whoever it concerns that the server does not let us publish or listen somewhere, whenever it says so."""
+        self.asker.refuse(what, subject)
+        for reader in self._readers:
+            reader.refuse(what, subject)
+        if what == SUBSCRIPTION:
+            for mailbox in self._mailboxes:
+                if mailbox.pattern.lower() == subject:
+                    mailbox.finish(build_refusal(what, mailbox.pattern))
+
+    def fail(self, error: QuorateError) -> None:
+        """Tell everybody that the connection ended for good."""
+        self.asker.lose(error)
+        for reader in self._readers:
+            reader.fail(error)
+        for mailbox in self._mailboxes:
+            mailbox.finish(error)
 
     async def publish(
         self, subject: str, data: bytes, *, headers: Mapping[str, str] | None = None, reply: str = ""
@@ -133,7 +158,7 @@ class NatsBus:
             async with self._read(pattern, *place) as reader:
                 yield reader
             return
-        self._check_open()
+        self.connection.check_open()
         mailbox = Mailbox(pattern, room, leave=lambda: self._leave(number))
         read, put = self.wire.read, mailbox.put
 
@@ -220,7 +245,7 @@ class NatsBus:
     async def work(self, queue: str, *, max_in_flight: int = 64) -> AsyncGenerator[Work]:
         """Take work for a block; see `quorate.ports.bus.Bus`."""
         rule = find_queue(self._rules, queue)
-        self._check_open()
+        self.connection.check_open()
         puller = Puller(
             self.asker,
             stream=build_stream_name(self._tenant, rule.name),
@@ -258,7 +283,7 @@ class NatsBus:
     @asynccontextmanager
     async def _read(self, pattern: str, after: int, since: float) -> AsyncGenerator[NatsReader]:
         rule = find_stream(self._rules, pattern)
-        self._check_open()
+        self.connection.check_open()
         reader = NatsReader(
             self.asker,
             wire=self.wire,
@@ -309,10 +334,6 @@ class NatsBus:
         most = self.connection.max_payload
         if size > most:
             raise TooLarge(f"a message of {size} bytes for {subject!r}; this server takes at most {most}.", most=most)
-
-    def _check_open(self) -> None:
-        if self.connection.is_closed:
-            raise Unavailable("the connection to NATS is closed.")
 
 
 def _forget(subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,18 +23,27 @@ from nats import errors
 from nats.aio.client import PING_PROTO, Client, Server
 
 from quorate.bus.backends._nats_parse import MessageParser
-from quorate.errors import DeadlineExceeded, Forbidden, Unavailable
+from quorate.bus.backends._nats_refusals import (
+    PUBLISH,
+    SUBSCRIPTION,
+    Watcher,
+    build_refusal,
+    explain_end,
+    is_lockout,
+    read_refusal,
+)
+from quorate.errors import DeadlineExceeded, QuorateError, Unavailable
 
 Sink = Callable[[bytes, bytes, bytes, bytes | None], None]
 """Takes what came: subject, reply, data, and the block of headers."""
 
-PUBLISH = "publish"
 MAX_REFUSED = 1000
+MAX_LOCKOUTS = 3
+"""How often each server may refuse to let us in again before we believe it."""
 MARK_EACH = 512
 """After how many messages a ping asks whether they arrived."""
 MARK_S = 0.02
 """After how many seconds it does so for fewer."""
-_REFUSAL = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]+)\"")
 
 
 class Connection(Client):
@@ -83,10 +91,15 @@ class Connection(Client):
         """Whether there was a connection ever."""
         self.ready = asyncio.Event()
         """Set while there is a connection over which everything is heard that was asked for."""
+        self.watcher: Watcher | None = None
+        self._is_ending = False
+        self._lockouts = 0
+        """How often in a row we were not let in again."""
 
     async def listen(self, subject: str, sink: Sink, *, queue: str = "") -> int:
         """Hear a subject from now on, over every connection; return the number to `leave` it by."""
         number = self._sid + 1
+        self.refused.pop((SUBSCRIPTION, subject.lower()), None)  # what was refused before may be allowed now
         self.sinks[b"%d" % number] = sink  # before the first message can come
         await self.subscribe(subject, queue=queue)  # pyright: ignore[reportUnknownMemberType]
         return number
@@ -121,8 +134,7 @@ class Connection(Client):
         """
         if self._window_bytes >= self._max_window_bytes:
             await self._wait_room(timeout_s)
-        if self.is_closed:
-            raise Unavailable("the connection to NATS is closed: no server could be reached again, or it refused us.")
+        self.check_open()
         size = len(command)
         self._window.append(command)
         self._window_bytes += size
@@ -180,11 +192,7 @@ class Connection(Client):
             del self.refused[PUBLISH, subject]
         lost, self.lost = self.lost, 0
         if refused:
-            shown = ", ".join(map(repr, refused[:5]))
-            raise Forbidden(
-                f"NATS does not let us publish to {shown}: check the permissions of our login.",
-                subjects=tuple(refused),
-            )
+            raise build_refusal(PUBLISH, *refused)
         if lost:
             raise Unavailable(f"{lost} messages were lost: the connection to NATS ended for good.", lost=lost)
 
@@ -205,15 +213,61 @@ class Connection(Client):
         except TimeoutError:
             raise DeadlineExceeded(f"NATS did not answer in {timeout_s} s.") from None
 
-    def note_refusal(self, words: str) -> str:
-        """Note what a server says that it does not let us do; return the subject that must not be sent to, if any."""
-        found = _REFUSAL.search(words.lower())
+    def check_open(self) -> None:
+        """Raise if it was closed for good.
+
+        Raises:
+            Unauthenticated: The server let us in no more.
+            Unavailable: It was closed.
+        """
+        if self.is_closed:
+            raise self._explain_end()
+
+    def find_host(self) -> str:
+        """Find which machine it leads to, as its address says."""
+        server = self._current_server
+        return "" if server is None else server.uri.hostname or ""
+
+    async def note_loss(self) -> None:
+        """Note that the connection was lost."""
+        self.ready.clear()
+        if self.watcher is not None:
+            self.watcher.lose()
+
+    async def note_return(self) -> None:
+        """Note that there is one again."""
+        self.ready.set()
+        if self.watcher is not None:
+            self.watcher.reset()
+
+    async def note_end(self) -> None:
+        """Note that there will be none any more."""
+        self.give_up()
+        await self.note_loss()
+        if self.watcher is not None and not self._is_ending:
+            self.watcher.fail(self._explain_end())
+
+    def note_refusal(self, words: str) -> None:
+        """Note what a server says that it does not let us do, be it to come in again."""
+        if self.did_connect and is_lockout(words):
+            self._lockouts += 1
+            if self._lockouts >= MAX_LOCKOUTS * len(self._server_pool):
+                # With no server left to try, the client ends by itself.
+                self.options["max_reconnect_attempts"] = 1
+                for server in self._server_pool:
+                    server.reconnects = 2
+        found = read_refusal(words)
         if found is None:
-            return ""
+            return
         if len(self.refused) >= MAX_REFUSED:
             del self.refused[next(iter(self.refused))]
-        self.refused[found[1], found[2]] = None
-        return found[2] if found[1] == PUBLISH else ""
+        self.refused[found] = None
+        if self.watcher is not None:
+            self.watcher.refuse(*found)
+
+    def forget_refusal(self, subject: str) -> None:
+        """Forget that we may not publish somewhere: whoever did was told."""
+        self.refused.pop((PUBLISH, subject.lower()), None)
 
     def check_heard(self, pattern: str) -> None:
         """Raise if the server does not let us hear a subject.
@@ -221,13 +275,14 @@ class Connection(Client):
         Raises:
             Forbidden: It does not.
         """
-        place = ("subscription", pattern.lower())
+        place = (SUBSCRIPTION, pattern.lower())
         if place in self.refused:
             del self.refused[place]
-            raise Forbidden(f"NATS does not let us listen to {pattern!r}: check the permissions of our login.")
+            raise build_refusal(SUBSCRIPTION, pattern)
 
     async def end(self) -> None:
         """Close it for good, if it was ever begun."""
+        self._is_ending = True
         if not self.is_connected:
             self._pending, self._pending_data_size = [], 0  # there is nothing to write it to
         if self._flush_queue is not None:
@@ -315,7 +370,7 @@ class Connection(Client):
         await super()._process_connect_init()
         # What waited to be written on the last connection is in the window, or was given up by whoever sent it.
         self._pending, self._pending_data_size = [], 0
-        self._tries = 0
+        self._tries = self._lockouts = 0
         if self._regrouping is not None:
             self._regrouping.cancel()
         if self.did_connect:  # those whom it is for have lost their connections, too
@@ -337,6 +392,10 @@ class Connection(Client):
             future = self._pongs.pop(0)
             if not future.done():  # whoever waited may have gone
                 future.set_result(True)
+
+    def _explain_end(self) -> QuorateError:
+        words = str(self.last_error or "")
+        return explain_end(words, is_locked_out=self._lockouts > 0 or is_lockout(words))
 
     async def pass_on(self, number: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         """Let `nats-py` deal with a message that is for nobody of ours."""

@@ -10,9 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from quorate.bus.backends._nats_ask import Asker
-from quorate.bus.backends._nats_streams import API
-from quorate.bus.backends._nats_wire import build_request, read_headers, read_status
-from quorate.errors import Unavailable
+from quorate.bus.backends._nats_names import ACK, API
+from quorate.bus.backends._nats_refusals import build_refusal
+from quorate.bus.backends._nats_wire import build_request, read_count, read_status
+from quorate.errors import QuorateError, Unavailable
 from quorate.ids import new_id
 
 EXPIRES_S = 10.0
@@ -59,6 +60,8 @@ class Puller:
         """Whether nothing more is asked for."""
         self.is_gone = False
         """Whether the server knows no such consumer; whoever reads makes another one."""
+        self.error: QuorateError | None = None
+        """Why nothing more comes, where that is not as it should be."""
         self._asker = asker
         self._stream = stream
         self._consumer = consumer
@@ -103,6 +106,31 @@ class Puller:
         """Ask for nothing more."""
         self.is_over = True
         self._changed.set()
+
+    def fail(self, error: QuorateError) -> None:
+        """Ask for nothing more, since it is of no use."""
+        self.error = self.error or error
+        self.finish()
+
+    def check_more(self) -> bool:
+        """Whether there is or may come something.
+
+        Raises:
+            QuorateError: There will be nothing more, and there should be.
+        """
+        if self.is_over and not self._items:
+            if self.error is not None:
+                raise self.error
+            return False
+        return True
+
+    def refuse(self, what: str, subject: str) -> None:
+        """Fail if what the server does not let us do is to ask, to answer, or to hear what comes."""
+        place = f"{self._stream}.{self._consumer}".lower()
+        is_ours = subject in (self._inbox.lower(), f"{API}.CONSUMER.MSG.NEXT.{place}".lower())
+        if is_ours or (subject.startswith(f"{ACK}.".lower()) and f".{place}." in subject):
+            self._asker.connection.forget_refusal(subject)
+            self.fail(build_refusal(what, subject))
 
     def wake(self) -> None:
         """Look again, since there is room."""
@@ -175,8 +203,8 @@ class Puller:
                 self._changed.set()
                 return
             if code:
-                left = read_headers(headers).get("Nats-Pending-Messages", "")
-                self._owed = max(self._owed - int(left), 0) if left.isdecimal() else 0
+                left = read_count(headers, "Nats-Pending-Messages")
+                self._owed = max(self._owed - left, 0) if left is not None else 0
                 if code in _GONE:
                     self._failures += 1
                     self.is_gone = True

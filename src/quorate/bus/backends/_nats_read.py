@@ -9,7 +9,7 @@ from quorate.bus.backends._nats_ask import Asker
 from quorate.bus.backends._nats_pull import Puller
 from quorate.bus.backends._nats_streams import INACTIVE_S, ConsumerConfig, save_consumer
 from quorate.bus.backends._nats_wire import Wire, read_place
-from quorate.errors import NotFound, Unavailable
+from quorate.errors import NotFound, QuorateError, Unavailable
 from quorate.ids import new_id
 from quorate.ports.bus import Message
 
@@ -49,6 +49,14 @@ class NatsReader:
         """Ask anew over another connection."""
         self._puller.reset()
 
+    def refuse(self, what: str, subject: str) -> None:
+        """Fail if what the server does not let us do is needed here."""
+        self._puller.refuse(what, subject)
+
+    def fail(self, error: QuorateError) -> None:
+        """End the loop with an error once what came is given out."""
+        self._puller.fail(error)
+
     def finish(self) -> None:
         """End the loop once what came is given out."""
         self._puller.finish()
@@ -60,7 +68,7 @@ class NatsReader:
     async def __anext__(self) -> Message:
         """Read the next message."""
         while True:
-            if self._puller.is_over and not self._puller.has_items:
+            if not self._puller.check_more():
                 raise StopAsyncIteration
             if self._puller.is_gone and not self._puller.has_items:
                 await self._aim_again()

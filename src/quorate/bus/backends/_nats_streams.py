@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from msgspec import Struct
 
 from quorate.bus.backends._nats_ask import Answer, Asker
+from quorate.bus.backends._nats_names import API, WORKERS, build_stream_name
 from quorate.bus.streams import is_lossless
-from quorate.errors import InvalidInput
+from quorate.errors import Forbidden, InvalidInput, NotFound
 from quorate.ports.bus import StreamRule
 
-API = "$JS.API"
-WORKERS = "workers"
-"""The consumer that all workers of a queue share."""
 MAX_ACK_PENDING = 20_000
 INACTIVE_S = 60.0
 """After how long without a reader the server forgets where one was."""
@@ -71,11 +71,6 @@ class ConsumerOrder(Struct, kw_only=True):
     action: str = ""
 
 
-def build_stream_name(tenant: str, name: str) -> str:
-    """Build what a stream is called at the server; tenants that share an account share no stream."""
-    return f"{tenant}_{name}"
-
-
 def build_config(rule: StreamRule, tenant: str) -> StreamConfig:
     """Build a stream's configuration from its rule."""
     max_age = int((rule.max_age_s or 0) * _SECOND)
@@ -96,8 +91,11 @@ def build_config(rule: StreamRule, tenant: str) -> StreamConfig:
 async def save_stream(asker: Asker, rule: StreamRule, *, tenant: str, timeout_s: float) -> None:
     """Make a stream as its rule says, or change the one that is there.
 
+    Whoever may not make streams uses the one that is there, if it is the right one.
+
     Raises:
         InvalidInput: The server refuses it, such as for a replica more than it has servers.
+        Forbidden: Our login may not, and it is not there.
         StorageFull: There is no room for it.
         Unavailable: JetStream does not answer.
     """
@@ -107,6 +105,8 @@ async def save_stream(asker: Asker, rule: StreamRule, *, tenant: str, timeout_s:
         await asker.ask_server(
             f"{API}.STREAM.CREATE.{config.name}", config, StreamAnswer, timeout_s=timeout_s, what=what
         )
+    except Forbidden as error:
+        await _check_stream(asker, rule, config, why=error, timeout_s=timeout_s)
     except InvalidInput as error:
         if error.context.get("err_code") != _IN_USE:
             raise
@@ -117,6 +117,33 @@ async def save_stream(asker: Asker, rule: StreamRule, *, tenant: str, timeout_s:
             timeout_s=timeout_s,
             what=f"stream {rule.name!r} is another one at the server, and cannot be changed",
         )
+
+
+async def _check_stream(
+    asker: Asker, rule: StreamRule, config: StreamConfig, *, why: Forbidden, timeout_s: float
+) -> None:
+    what = f"stream {rule.name!r} cannot be looked at"
+    try:
+        found = await asker.ask_server(
+            f"{API}.STREAM.INFO.{config.name}", None, StreamAnswer, timeout_s=timeout_s, what=what
+        )
+    except NotFound:
+        raise Forbidden(
+            f"stream {rule.name!r} is not there, and our login may not make it: open the bus with it once as somebody "
+            "who may, such as a principal with the role `server`."
+        ) from why
+    there = found.config or {}
+    wanted = {"subjects": list(config.subjects), "retention": config.retention, "storage": config.storage}
+    faults = [
+        f"`{name}` is {there.get(name)!r}, and should be {value!r}"
+        for name, value in wanted.items()
+        if there.get(name) != value
+    ]
+    if faults:
+        raise InvalidInput(
+            f"stream {rule.name!r} is another one at the server, and our login may not change it: {'; '.join(faults)}.",
+            faults=tuple(faults),
+        ) from why
 
 
 async def save_workers(asker: Asker, rule: StreamRule, *, tenant: str, timeout_s: float) -> None:
@@ -134,7 +161,9 @@ async def save_workers(asker: Asker, rule: StreamRule, *, tenant: str, timeout_s
         max_deliver=-1,
         max_ack_pending=MAX_ACK_PENDING,
     )
-    await save_consumer(asker, build_stream_name(tenant, rule.name), config, timeout_s=timeout_s)
+    # Who may not make it may put work into the queue all the same; whoever takes it makes it.
+    with suppress(Forbidden):
+        await save_consumer(asker, build_stream_name(tenant, rule.name), config, timeout_s=timeout_s)
 
 
 async def save_consumer(asker: Asker, stream: str, config: ConsumerConfig, *, timeout_s: float) -> None:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from msgspec import Struct
 
-from quorate.bus.headers import ID, TENANT, check_headers, is_reserved
+from quorate.bus.headers import ID, MAX_BLOCK, TENANT, check_headers, pick_headers
 from quorate.bus.subjects import is_inbox
 from quorate.errors import (
     Forbidden,
@@ -27,10 +27,15 @@ NO_RESPONDERS = 503
 RETRY_S = 1.0
 MAX_BLOCKS = 256
 """How many blocks of headers are remembered."""
-MAX_BLOCK = 512
+MAX_REMEMBERED = 512
 """How long one may be to be remembered."""
+MAX_ID = 200
+MAX_DIGITS = 20
+"""How long a number may be that a server says; its own have 64 bits."""
 
 _LINE = b"\r\n"
+_MOST_WORDS = 16
+"""Of how many words more a subject may be at which work is answered."""
 _ID = "Nats-Msg-Id"
 _MEANINGS: Mapping[str, type[QuorateError]] = {
     "maximum messages exceeded": RateLimited,
@@ -126,16 +131,20 @@ class Wire:
         return block + f"{own}\r\n".encode() if own else block + _LINE
 
     def _read_block(self, block: bytes | None) -> Mapping[str, str] | None:
-        found = read_headers(block)
-        if found.get(TENANT) != self.tenant:
+        if not block or len(block) > MAX_BLOCK or not block.startswith(HEAD + _LINE):
             return None
-        kept = {name: value for name, value in found.items() if not is_reserved(name)}
-        if _ID in found:
-            kept.setdefault(ID, found[_ID])
+        pairs = split_headers(block)
+        kept = pick_headers(pairs, self.tenant)
+        if kept is None:
+            return None
+        known_as = next((value for name, value in pairs if name == _ID), "")
+        if known_as:
+            if len(known_as) <= MAX_ID and known_as.isprintable():
+                kept.setdefault(ID, known_as)
             return kept  # there is no other one like it
         if len(self._found) >= MAX_BLOCKS:
             self._found = {self._plain: MappingProxyType({})}
-        if block is not None and len(block) <= MAX_BLOCK:
+        if len(block) <= MAX_REMEMBERED:
             self._found[block] = MappingProxyType(kept)
         return kept
 
@@ -158,38 +167,45 @@ def build_bare(subject: str, data: bytes) -> bytes:
     return b"".join((f"PUB {subject} {len(data)}\r\n".encode(), data, _LINE))
 
 
-def read_headers(block: bytes | None) -> dict[str, str]:
-    """Read a block of headers; what is no header is passed over."""
-    if not block:
-        return {}
-    found: dict[str, str] = {}
+def split_headers(block: bytes) -> list[tuple[str, str]]:
+    """Split a block of headers into names and values; what is no header is passed over."""
+    found: list[tuple[str, str]] = []
     for line in block.decode("utf-8", "replace").split("\r\n")[1:]:
         name, colon, value = line.partition(":")
         if colon:
-            found[name] = value.strip()
+            found.append((name, value.strip()))
     return found
+
+
+def read_count(block: bytes, name: str) -> int | None:
+    """Read a number that the server itself says in a header; `None` where it says none."""
+    found = next((value for said, value in split_headers(block[:MAX_BLOCK]) if said == name), "")
+    return _read_number(found.encode("ascii", "replace"))
 
 
 def read_status(block: bytes | None) -> tuple[int, str]:
     """Read the status of what the server itself says, such as 503; 0 for a message of somebody's."""
     if not block or block[8:9] != b" ":
         return 0, ""
-    line = block[9 : block.find(_LINE)].decode("utf-8", "replace")
-    code, _, words = line.partition(" ")
-    return int(code) if code.isdecimal() else 0, words
+    code, _, words = block[9 : max(block.find(_LINE), 9)].partition(b" ")
+    return _read_number(code) or 0, words.decode("utf-8", "replace")
 
 
 def read_place(reply: bytes) -> Place | None:
     """Read where a message stands from the subject at which it is answered."""
-    words = reply.split(b".")
+    words = reply.split(b".", _MOST_WORDS)
     if words[:2] != [b"$JS", b"ACK"] or len(words) < 9:
         return None
     shift = 0 if len(words) == 9 else 2
-    try:
-        attempt, seq, time_ns = int(words[4 + shift]), int(words[5 + shift]), int(words[7 + shift])
-    except ValueError:
+    said = words[4 + shift], words[5 + shift], words[7 + shift]
+    if not all(word.isdigit() and len(word) <= MAX_DIGITS for word in said):
         return None
+    attempt, seq, time_ns = map(int, said)
     return Place(attempt, seq, time_ns / 1e9)
+
+
+def _read_number(digits: bytes) -> int | None:
+    return int(digits) if digits.isdigit() and len(digits) <= MAX_DIGITS else None
 
 
 def raise_fault(fault: Fault, what: str) -> NoReturn:

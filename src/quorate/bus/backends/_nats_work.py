@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -11,7 +11,7 @@ from quorate.bus.backends._nats_pull import Puller
 from quorate.bus.backends._nats_wire import Place, Wire, build_bare, read_place
 from quorate.bus.headers import build_dead_headers, clean_reason
 from quorate.bus.streams import find_rest
-from quorate.errors import InvalidInput, QuorateError
+from quorate.errors import InvalidInput, QuorateError, TooLarge
 from quorate.ports.bus import Delivery, Message, StreamRule
 
 SILENCE = "nobody answered in time: whoever had it died, or was too slow"
@@ -93,7 +93,7 @@ class NatsWork:
     async def __anext__(self) -> Delivery:
         """Take the next piece."""
         while True:
-            if self._puller.is_over and not self._puller.has_items:
+            if not self._puller.check_more():
                 raise StopAsyncIteration
             room = self._find_room()
             wait_s = None
@@ -115,6 +115,14 @@ class NatsWork:
         """Take no more; see `quorate.ports.bus.Work`."""
         self.finish()
 
+    def refuse(self, what: str, subject: str) -> None:
+        """Fail if what the server does not let us do is needed here."""
+        self._puller.refuse(what, subject)
+
+    def fail(self, error: QuorateError) -> None:
+        """End the loop with an error once what came is given out."""
+        self._puller.fail(error)
+
     def finish(self) -> None:
         """End the loop once what came is given out."""
         self._puller.finish()
@@ -135,10 +143,12 @@ class NatsWork:
             QuorateError: It could not be kept; the piece stays in its queue, and is given out again.
         """
         message = delivery.message
-        headers = build_dead_headers(
-            message.headers, queue=self.rule.name, subject=message.subject, attempts=delivery.attempt, reason=reason
-        )
-        await self._bury(self.rule.name, message.data, headers, f"{self.rule.name}.{message.seq}")
+        try:
+            await self._keep(delivery, message.data, message.headers, reason)
+        except TooLarge:
+            # It was as large as a message may be, and is larger with what is said of it: it would come for ever.
+            cut = f"{reason} (its {len(message.data)} bytes and its headers were too large to be kept with this)"
+            await self._keep(delivery, b"", {}, cut)
 
     async def end(self) -> None:
         """Give back what was not answered, and what nobody looked at."""
@@ -148,6 +158,13 @@ class NatsWork:
         while (raw := self._puller.pop()) is not None:
             await self.say(build_bare(raw[1].decode(), b"-NAK"))
         await self._puller.end()
+
+    async def _keep(self, delivery: NatsDelivery, data: bytes, headers: Mapping[str, str], reason: str) -> None:
+        queue, message = self.rule.name, delivery.message
+        dead = build_dead_headers(
+            headers, queue=queue, subject=message.subject, attempts=delivery.attempt, reason=reason
+        )
+        await self._bury(queue, data, dead, f"{queue}.{message.seq}")
 
     def _find_room(self) -> int:
         if len(self._held) >= self._max_in_flight:

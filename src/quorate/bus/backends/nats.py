@@ -8,25 +8,22 @@ async with open_nats_bus("nats://127.0.0.1:4222", tenant="acme", streams=[...]) 
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from quorate.bus.subjects import INBOX
-from quorate.errors import Forbidden, InvalidInput, MissingExtra, QuorateError, Unauthenticated, Unavailable
+from quorate.errors import Forbidden, InvalidInput, MissingExtra, QuorateError
 from quorate.ids import check_id
 from quorate.ports.bus import StreamRule
 
 if TYPE_CHECKING:
     from quorate.bus.backends._nats_bus import NatsBus
-    from quorate.bus.backends._nats_connection import Connection
 
 
 class NatsLogin(Struct, frozen=True, kw_only=True):
@@ -116,32 +113,18 @@ async def open_nats_bus(
         Unavailable: No server can be reached; or some of what was published was lost, at the end of the block.
     """
     try:
-        from quorate.bus.backends._nats_bus import NatsBus
+        from quorate.bus.backends import _nats_opening as opening
     except ImportError as error:
         raise MissingExtra("a bus over NATS", "nats") from error
     patience, tenant = patience or NatsPatience(), check_id(tenant, "tenant")
     prefix = f"{INBOX}_{check_id(principal, 'principal')}"
     urls = check_servers([servers] if isinstance(servers, str) else servers, login=login)
-    bus: NatsBus | None = None
-
-    def refuse(subject: str) -> None:
-        if bus is not None:
-            bus.asker.refuse(subject)
-
-    async def lose() -> None:
-        if bus is not None:
-            bus.asker.lose()
-
-    async def find() -> None:
-        if bus is not None:
-            bus.reset()
-
-    connection = await _connect(
-        urls, login=login, tls=tls, prefix=prefix, patience=patience, lose=lose, find=find, refuse=refuse
-    )
+    connection = await opening.connect(urls, login=login, tls=tls, prefix=prefix, patience=patience)
     try:
-        bus = NatsBus(connection, tenant=tenant, prefix=prefix, publish_timeout_s=patience.request_s)
-        await _check(bus, urls, tuple(streams), system=system, tls=tls, prefix=prefix, patience=patience)
+        bus = opening.build_bus(connection, tenant=tenant, prefix=prefix, patience=patience)
+        await opening.check_settings(
+            bus, urls, tuple(streams), system=system, tls=tls, prefix=prefix, patience=patience
+        )
         await bus.begin(tuple(streams), timeout_s=patience.request_s)
         try:
             yield bus
@@ -151,7 +134,7 @@ async def open_nats_bus(
             raise
         await bus.drain(timeout_s=patience.drain_s)
     finally:
-        await _close(connection, timeout_s=patience.drain_s)
+        await opening.close(connection, timeout_s=patience.drain_s)
 
 
 def check_servers(servers: Sequence[str], *, login: NatsLogin | None) -> list[str]:
@@ -211,160 +194,3 @@ def build_ssl(tls: NatsTls) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise InvalidInput(f"the certificates of {tls!r} cannot be read: {error}") from error
     return context
-
-
-async def _connect(
-    urls: list[str],
-    *,
-    login: NatsLogin | None,
-    tls: NatsTls | None,
-    prefix: str,
-    patience: NatsPatience,
-    lose: Callable[[], Awaitable[None]],
-    find: Callable[[], Awaitable[None]],
-    refuse: Callable[[str], None] = lambda subject: None,
-) -> Connection:
-    from quorate.bus.backends._nats_connection import Connection
-
-    login = login or NatsLogin()
-    await asyncio.to_thread(_check_files, login)
-    is_secure = tls is not None or any(url.startswith("tls://") for url in urls)
-    context = await asyncio.to_thread(build_ssl, tls or NatsTls()) if is_secure else None
-    connection = Connection(
-        window_bytes=patience.window_bytes,
-        wait_s=patience.wait_s,
-        longest_wait_s=patience.longest_wait_s,
-        regroup_s=patience.regroup_s,
-        is_secure=is_secure,
-    )
-    said: list[Exception] = []
-    limit = asyncio.timeout(patience.connect_s)
-
-    async def hear(error: Exception) -> None:
-        said[:] = [error]
-        refused = connection.note_refusal(str(error))
-        if refused:
-            refuse(refused)
-        if not connection.did_connect and is_refusal(error):
-            limit.reschedule(asyncio.get_running_loop().time())
-
-    async def disconnect() -> None:
-        connection.ready.clear()
-        await lose()
-
-    async def reconnect() -> None:
-        connection.ready.set()
-        await find()
-
-    async def close() -> None:
-        connection.give_up()
-        await disconnect()
-
-    try:
-        async with limit:
-            await connection.connect(
-                urls,
-                name=f"quorate {prefix}",
-                error_cb=hear,
-                disconnected_cb=disconnect,
-                reconnected_cb=reconnect,
-                closed_cb=close,
-                reconnect_to_server_handler=connection.choose_server,
-                reconnect_time_wait=1,
-                max_reconnect_attempts=patience.attempts,
-                connect_timeout=patience.connect_s,  # pyright: ignore[reportArgumentType]
-                ping_interval=patience.ping_s,  # pyright: ignore[reportArgumentType]
-                pending_size=0,
-                inbox_prefix=prefix,
-                tls=context,
-                tls_hostname=tls.hostname if tls is not None else None,
-                user=login.user,
-                password=login.password,
-                token=login.token,
-                user_credentials=login.credentials_file,
-                nkeys_seed=login.nkey_file,
-            )
-    except TimeoutError:
-        await _close(connection, timeout_s=patience.connect_s)
-        raise _explain(urls, said[0] if said else None) from (said[0] if said else None)
-    except ValueError as error:  # a file of the login holds none
-        await _close(connection, timeout_s=patience.connect_s)
-        raise InvalidInput(f"the NATS login by {login.kind} cannot be used: {error}") from error
-    connection.did_connect = True
-    connection.ready.set()
-    return connection
-
-
-def _check_files(login: NatsLogin) -> None:
-    for name, path in (("credentials_file", login.credentials_file), ("nkey_file", login.nkey_file)):
-        try:
-            if path is not None:
-                Path(path).read_bytes()
-        except OSError as error:
-            raise InvalidInput(f"the NATS login by {name} cannot be used: {error}") from error
-
-
-def is_refusal(error: Exception) -> bool:
-    """Whether trying again is of no use."""
-    from nats import errors
-
-    words = str(error).lower()
-    return isinstance(error, (errors.SecureConnWantedError, ssl.SSLCertVerificationError)) or "authorization" in words
-
-
-def _explain(urls: list[str], error: Exception | None) -> QuorateError:
-    """Say why there is no connection."""
-    where = ", ".join(repr(url) for url in urls)
-    words = str(error) or type(error).__name__ if error is not None else "it does not answer"
-    if "authorization" in words.lower():
-        return Unauthenticated(f"NATS at {where} does not let us in: check the login.")
-    if error is not None and is_refusal(error):
-        return Unavailable(f"NATS at {where} cannot be trusted: {words}. There is no connection without TLS instead.")
-    return Unavailable(f"NATS at {where} cannot be reached: {words}. Is it running, and is that its address?")
-
-
-async def _check(
-    bus: NatsBus,
-    urls: list[str],
-    streams: tuple[StreamRule, ...],
-    *,
-    system: NatsLogin | None,
-    tls: NatsTls | None,
-    prefix: str,
-    patience: NatsPatience,
-) -> None:
-    """Compare the server's settings with what ours must be.
-
-    Raises:
-        InvalidInput: They do not do; every one is named.
-    """
-    from quorate.bus.backends._nats_ask import Asker
-    from quorate.bus.backends._nats_check import find_server_faults, find_store_faults
-
-    asker = Asker(bus.connection, prefix=prefix)
-    await asker.begin()
-    faults = await find_server_faults(bus.connection, asker, streams, timeout_s=patience.request_s)
-    if system is not None and streams:
-
-        async def pass_over() -> None:
-            """The next question finds out."""
-
-        other = await _connect(
-            urls, login=system, tls=tls, prefix=INBOX, patience=patience, lose=pass_over, find=pass_over
-        )
-        try:
-            operator = Asker(other, prefix=INBOX)
-            await operator.begin()
-            faults += await find_store_faults(operator, streams, timeout_s=patience.request_s)
-        finally:
-            await _close(other, timeout_s=patience.drain_s)
-    if faults:
-        raise InvalidInput(
-            f"the NATS server at {urls[0]!r} cannot be used as it is set: {'; '.join(faults)}.", faults=tuple(faults)
-        )
-
-
-async def _close(connection: Connection, *, timeout_s: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await connection.end()
