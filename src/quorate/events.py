@@ -52,6 +52,8 @@ class RunCreated(Event, frozen=True, tag="run.created", gc=False):
     """Up to which event of it; 0 for all of them."""
     request: str = ""
     """SHA-256 over what was asked for, where an idempotency key was given: the same key with another is a conflict."""
+    trace: str = ""
+    """The W3C `traceparent` of whoever asked, whose trace the run then belongs to."""
 
 
 class RunStarted(Event, frozen=True, tag="run.started", gc=False):
@@ -249,6 +251,29 @@ class HandoffDone(Event, frozen=True, tag="handoff.done", gc=False):
     target: str
 
 
+class TaskDelegated(Event, frozen=True, tag="task.delegated", gc=False):
+    """An agent of another process works on a task for this run; it is a run of its own there."""
+
+    agent: str
+    """Who works on it."""
+    task: str
+    """Its id on the bus."""
+    task_run: str
+    """The run that it is, in the log of whoever works on it."""
+
+
+class TaskFinished(Event, frozen=True, tag="task.finished", gc=False):
+    """A task that was delegated came to its end; what it used counts for this run, too."""
+
+    agent: str
+    task: str
+    task_run: str
+    status: Literal["completed", "failed", "cancelled", "incomplete", "waiting"] = "completed"
+    """How that run stands; `cancelled` where this one stopped it, and then what was heard of its use until then."""
+    usage: Usage = Usage()
+    cost_usd: float | None = 0.0
+
+
 class StateChanged(Event, frozen=True, tag="state.changed", gc=False):
     """A stored value got a new revision."""
 
@@ -366,6 +391,8 @@ AnyEvent = (
     | TimerSet
     | HandoffRequested
     | HandoffDone
+    | TaskDelegated
+    | TaskFinished
     | StateChanged
     | ArtifactSaved
     | BudgetReserved

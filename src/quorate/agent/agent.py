@@ -25,7 +25,6 @@ from quorate.events import (
     ATTEMPTS,
     ENDINGS,
     AnyEvent,
-    ModelReplied,
     RunCompleted,
     RunCreated,
     RunIncomplete,
@@ -273,6 +272,7 @@ class Agent(Generic[Deps, Output]):
             previous_seq=options.previous_seq,
             idempotency_key=options.idempotency_key,
             request=options.request,
+            trace=options.trace,
         )
         if not queued:
             run.journal.write(RunStarted, owner=options.owner)
@@ -327,7 +327,8 @@ class Agent(Generic[Deps, Output]):
         live: bool = False,
     ) -> Run:
         """Open a run on what was recorded of it, without a new attempt; `history` is what its `previous` stands for."""
-        options = structs.replace(options, tenant=created.tenant, principal=created.principal, session=created.session)
+        asked = {name: getattr(created, name) for name in ("tenant", "principal", "session", "trace")}
+        options = structs.replace(options, **asked)
         limits, active_s = options.limits or created.limits, get_active_seconds(events)
         messages = [*history, *created.messages]
         run = self._build_run(created.run, limits, deps, messages, options, live=live, active_s=active_s)
@@ -337,8 +338,7 @@ class Agent(Generic[Deps, Output]):
             run.scope.close()
             raise
         for event in events:
-            if isinstance(event, ModelReplied):
-                run.budget.book(event.reply)
+            run.budget.note(event)
         return run
 
     def _build_run(
@@ -361,6 +361,7 @@ class Agent(Generic[Deps, Output]):
             tenant=options.tenant,
             principal=options.principal,
             session=options.session,
+            trace=options.trace,
         )
         journal = Journal(
             run_id, options.log, clock=clock, attempt=new_id("try"), listeners=options.listeners, live=live

@@ -7,30 +7,45 @@ that is lost on the way is asked for again, since the run's log has it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 import msgspec
 from msgspec import Struct
 
 from quorate.bus.subjects import build_subject
 from quorate.codec.envelope import Envelope, open_body, seal, unseal
-from quorate.codec.formats import JSON, Codec, find_codec
+from quorate.codec.formats import ACCEPT, CONTENT_TYPE, JSON, Codec, choose_codec, find_codec, find_format
 from quorate.codec.schemas.agents import AgentTask
 from quorate.errors import InvalidInput, MissingExtra, QuorateError
 from quorate.events import ENDINGS, AnyEvent, RunWaiting
 from quorate.ids import check_id
 from quorate.messages import Delta
 from quorate.ports.bus import Message, StreamRule
+from quorate.telemetry.context import parse_traceparent
 
 KIND = "agent_task"
-CONTENT_TYPE = "Content-Type"
 WATCH = "watch"
 """What stands on the envelope of a task whose text is to be told as it comes."""
+PLAIN = ("json", "msgpack")
+"""In which formats questions, answers and news are written; Protobuf has only what is sealed in envelopes."""
 MAX_TOLD = 512 << 10
 """How many bytes of events are told at a time."""
+MAX_NEWS = 4 << 20
+"""How many bytes of news are read at a time."""
 MAX_LIVES_S = 86_400.0
 MAX_DELIVER = 50
 """How often the bus gives a task out: a run under which process after process dies is put aside by its own record."""
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A task with what stands on its envelope."""
+
+    task: AgentTask
+    watch: bool = False
+    """Whether its text is to be told as it comes."""
+    trace: str = ""
+    """The W3C `traceparent` under which it was sent, where that is one."""
 
 
 class Accepted(Struct, frozen=True, tag_field="news", tag="accepted"):
@@ -94,44 +109,62 @@ class Standing(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 encode = msgspec.json.Encoder().encode
-_news = msgspec.json.Decoder(News)
-_question = msgspec.json.Decoder(Question)
-_standing = msgspec.json.Decoder(Standing)
 
 
-def read_news(data: bytes) -> News | None:
+def build_headers(codec: Codec, *, trace: str | None = None) -> dict[str, str]:
+    """Build the headers of what is sent in a format: which one it is, and in which one answers are read best."""
+    accept = codec.content_type if codec.name in PLAIN else JSON
+    return {CONTENT_TYPE: codec.content_type, ACCEPT: accept, **({"traceparent": trace} if trace else {})}
+
+
+def find_plain(codec: Codec) -> Codec:
+    """Return the format itself where questions can be written in it, else JSON."""
+    return codec if codec.name in PLAIN else find_codec()
+
+
+def choose_answer(headers: Mapping[str, str]) -> Codec:
+    """Choose the format in which whoever sent something reads the answer; JSON where they say nothing.
+
+    Raises:
+        InvalidInput: None that an answer can be written in.
+    """
+    return choose_codec(headers.get(ACCEPT, JSON), among=PLAIN)
+
+
+def read_news(message: Message) -> News | None:
     """Read what is told of a task; `None` when it is nothing that this version knows."""
+    # A union is as good as a class to a decoder.
+    type_ = cast("type[News]", News)
     try:
-        return _news.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        codec = find_format(message.headers)
+        return codec.decode(message.data, type_, what="the news of a task", max_bytes=MAX_NEWS)
+    except QuorateError:
         return None
 
 
-def read_question(data: bytes) -> Question:
+def read_question(message: Message) -> Question:
     """Read what is asked about a task.
 
     Raises:
-        InvalidInput: It is no question, or names a task by what is no id.
+        InvalidInput: It is no question, names a task by what is no id, or is in a format that nobody knows.
+        TooLarge: It is larger than questions are.
     """
-    try:
-        question = _question.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"the question about a task is not valid: {error}") from error
+    type_ = cast("type[Question]", Question)  # as above
+    question = find_format(message.headers).decode(message.data, type_, what="the question about a task")
     if not isinstance(question, Hello):
         check_id(question.task, "task")
     return question
 
 
-def read_standing(data: bytes) -> Standing:
+def read_standing(message: Message) -> Standing:
     """Read how a task stands.
 
     Raises:
-        InvalidInput: It is no such answer.
+        InvalidInput: It is no such answer, or in a format that nobody knows.
+        TooLarge: It is larger than answers are.
     """
-    try:
-        return _standing.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"the answer about a task is not valid: {error}") from error
+    codec = find_format(message.headers)
+    return codec.decode(message.data, Standing, what="the answer about a task", max_bytes=MAX_NEWS)
 
 
 def build_task_rules(
@@ -192,22 +225,23 @@ def write_task(
     return seal(envelope, task, codec=codec)
 
 
-def read_task(message: Message, *, tenant: str, agent: str) -> tuple[AgentTask, bool]:
-    """Read a task that came for an agent, and whether its text is to be told.
+def read_task(message: Message, *, tenant: str, agent: str) -> Asked:
+    """Read a task that came for an agent.
 
     Raises:
-        InvalidInput: It is malformed, for another agent, or no task.
+        InvalidInput: It is malformed, for another agent, no task, or in a format that nobody knows.
         Forbidden: It belongs to another tenant.
         TooLarge: It is larger than tasks are.
         MissingExtra: What its format needs is not installed.
     """
-    envelope = unseal(message.data, tenant=tenant, codec=find_codec(message.headers.get(CONTENT_TYPE, JSON)))
+    envelope = unseal(message.data, tenant=tenant, codec=find_format(message.headers))
     if envelope.kind != KIND:
         raise InvalidInput(f"envelope {envelope.id!r} has kind {envelope.kind!r}; this queue takes {KIND!r}.")
     task = open_body(envelope, AgentTask)
     if task.agent != agent or check_id(task.id, "task") != envelope.id:
         raise InvalidInput(f"task {task.id!r} is for agent {task.agent!r}, and came to {agent!r}.")
-    return task, WATCH in envelope.headers
+    trace = envelope.trace or ""
+    return Asked(task=task, watch=WATCH in envelope.headers, trace=trace if parse_traceparent(trace) else "")
 
 
 def digest_task(task: AgentTask) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, structs
 
 from quorate.errors import Incomplete, InvalidInput
+from quorate.events import AnyEvent, ModelReplied, TaskFinished
 from quorate.messages import Reply, ToolCall, Usage
 from quorate.specs import Limits, ModelProfile
 
@@ -16,6 +17,8 @@ class Budget(Struct, kw_only=True):
     usage: Usage = Usage()
     cost_usd: float | None = 0.0
     """US dollars; `None` once something was used whose price is not known."""
+    elsewhere: dict[str, Budget] | None = None
+    """What tasks that were delegated are known to have used so far, by their keys; added above when they end."""
 
     def book(self, reply: Reply) -> None:
         """Add what a model call used."""
@@ -23,6 +26,44 @@ class Budget(Struct, kw_only=True):
         if calls := len(reply.message.tool_calls):
             self.usage = structs.replace(self.usage, tool_calls=self.usage.tool_calls + calls)
         self.cost_usd = None if self.cost_usd is None or reply.cost_usd is None else self.cost_usd + reply.cost_usd
+
+    def note(self, event: AnyEvent) -> None:
+        """Add what an event of the log says was used, as when it was recorded: by a model, or by another run."""
+        if isinstance(event, ModelReplied):
+            self.book(event.reply)
+        elif isinstance(event, TaskFinished):
+            self.add(event.usage, event.cost_usd)
+
+    def add(self, usage: Usage, cost_usd: float | None) -> None:
+        """Add what somebody else used for the run."""
+        self.usage = self.usage + usage
+        self.cost_usd = None if self.cost_usd is None or cost_usd is None else self.cost_usd + cost_usd
+
+    def find_passed(self) -> str:
+        """Say which limit is met, with all that is used elsewhere; empty where none is."""
+        cost, tokens = self.count_all()
+        if self.limits.tokens is not None and tokens >= self.limits.tokens:
+            return f"The run used {tokens} tokens; its limit is {self.limits.tokens}."
+        if self.limits.cost_usd is not None and cost is not None and cost >= self.limits.cost_usd:
+            return f"The run cost ${cost:.4f}; its limit is ${self.limits.cost_usd:g}."
+        return ""
+
+    def count_all(self) -> tuple[float | None, int]:
+        """Return US dollars and tokens, with all that is used elsewhere."""
+        parts = (self, *(self.elsewhere or {}).values())
+        known = [part.cost_usd for part in parts if part.cost_usd is not None]
+        return sum(known) if len(known) == len(parts) else None, sum(part.usage.total_tokens for part in parts)
+
+    def cap(self, limits: Limits) -> Limits:
+        """Return limits under which an agent elsewhere may use no more than what is left here."""
+        (cost, tokens), shared = self.count_all(), self.limits
+        if shared.cost_usd is not None and cost is not None:
+            left = max(shared.cost_usd - cost, 0.0)
+            limits = structs.replace(limits, cost_usd=left if limits.cost_usd is None else min(left, limits.cost_usd))
+        if shared.tokens is not None:
+            rest = max(shared.tokens - tokens, 0)
+            limits = structs.replace(limits, tokens=rest if limits.tokens is None else min(rest, limits.tokens))
+        return limits
 
 
 class Counter(Struct, kw_only=True):

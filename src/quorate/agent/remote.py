@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Generic, cast
 from msgspec import structs
 
 from quorate.agent.errand import (
-    CONTENT_TYPE,
     MAX_LIVES_S,
     Accepted,
     Hello,
@@ -31,10 +30,11 @@ from quorate.agent.errand import (
     Stop,
     build_ask_subject,
     build_error,
+    build_headers,
     build_news_subject,
     build_task_subject,
     digest_task,
-    encode,
+    find_plain,
     is_over,
     read_news,
     read_standing,
@@ -46,7 +46,7 @@ from quorate.agent.remote_tool import RemoteDelegate, RemoteTool
 from quorate.agent.result import RunResult
 from quorate.agent.run import DEFAULTS, RunOptions
 from quorate.clock import SYSTEM_CLOCK, Clock
-from quorate.codec.formats import JSON
+from quorate.codec.formats import Codec, find_codec
 from quorate.codec.schemas.agents import AgentTask
 from quorate.errors import DeadlineExceeded, NoResponders, QuorateError, Unavailable, UnknownName
 from quorate.events import ENDINGS, AnyEvent, Event, RunCompleted, RunFailed, RunIncomplete, summarize
@@ -54,6 +54,7 @@ from quorate.ids import check_id, new_id
 from quorate.messages import AnyPart, Delta, Message, build_user_message
 from quorate.ports.bus import Bus, Room, Subscription
 from quorate.specs import Limits
+from quorate.telemetry.place import find_trace
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -100,8 +101,9 @@ class RemoteAgent(Generic[Output]):
         output_type: type[Output] = cast("type[Output]", str),
         description: str = "",
         limits: Limits = Limits(),
-        trace: Callable[[], str | None] = lambda: None,
+        trace: Callable[[], str | None] = find_trace,
         patience_s: float = 2.0,
+        codec: Codec | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Name an agent that somebody serves; cheap, and without I/O.
@@ -113,8 +115,10 @@ class RemoteAgent(Generic[Output]):
             output_type: What its answer is, as where it is defined.
             description: What it is for, in a sentence: what other agents choose it by.
             limits: The bounds of each of its runs; its server's own hold as well.
-            trace: Gives the W3C `traceparent` under which it is asked.
+            trace: Gives the W3C `traceparent` under which it is asked; that of the step under way when not given.
             patience_s: How long it is waited for somebody who serves it, such as while a server is replaced.
+            codec: In which format tasks are written; JSON when not given. Answers and news come in it, too, or in
+                JSON where it is Protobuf.
             clock: Where time comes from.
 
         Raises:
@@ -129,6 +133,7 @@ class RemoteAgent(Generic[Output]):
         self._bus = bus
         self._trace = trace
         self._patience_s = patience_s
+        self._codec = codec or find_codec()
         self._output = OutputReader(output_type)
         self._trusted_until = 0.0
 
@@ -280,6 +285,10 @@ class RemoteAgent(Generic[Output]):
                     async for item in items:
                         is_ended = is_ended or (isinstance(item, Event) and is_over(item))
                         yield item
+            except (DeadlineExceeded, Unavailable):
+                # With a key it may be sent again, and is the same task then: that must not have been stopped.
+                is_ended = is_ended or task.idempotency_key is not None
+                raise
             finally:
                 if not is_ended and may_stop():
                     await self.stop(task.id, reason="Nobody waits for it any more.")
@@ -302,12 +311,11 @@ class RemoteAgent(Generic[Output]):
         """Put a task into its queue, and say whether it was there already."""
         now, trace = self.clock.now(), self._trace()
         lives_s = min(MAX_LIVES_S, max((task.deadline or now) - now, 0.0) + 1.0)
-        headers = {CONTENT_TYPE: JSON, **({"traceparent": trace} if trace else {})}
         receipt = await self._bus.enqueue(
             build_task_subject(self.name, self.tenant),
-            write_task(task, tenant=self.tenant, time=now, watch=watch, trace=trace),
+            write_task(task, tenant=self.tenant, time=now, watch=watch, trace=trace, codec=self._codec),
             id=task.id,
-            headers=headers,
+            headers=build_headers(self._codec, trace=trace),
             ttl_s=lives_s,
         )
         return receipt.duplicate
@@ -357,7 +365,7 @@ class RemoteAgent(Generic[Output]):
             async with asyncio.timeout(min(left, wait_s)):
                 message = await anext(aiter(news), None)
                 if message is not None:
-                    return read_news(message.data)
+                    return read_news(message)
                 raise Unavailable(f"The bus was closed while agent {self.name!r} worked on task {task.id!r}.")
         return None
 
@@ -377,8 +385,9 @@ class RemoteAgent(Generic[Output]):
 
     async def _ask(self, question: Question) -> Standing:
         subject = build_ask_subject(self.name, self.tenant)
-        answer = await self._bus.request(subject, encode(question), timeout_s=ANSWER_S)
-        return read_standing(answer.data)
+        codec = find_plain(self._codec)
+        data, headers = codec.encode(question), build_headers(codec)
+        return read_standing(await self._bus.request(subject, data, headers=headers, timeout_s=ANSWER_S))
 
     async def _greet(self) -> None:
         """Return once somebody serves the agent.

@@ -47,6 +47,8 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     """What tools may reach beside the log."""
     wrap: Wrap | None = None
     """Put around the tools of the agent and of every agent it delegates to."""
+    trace: str = ""
+    """The W3C `traceparent` of whoever asks: the run then belongs to that trace."""
 
 
 DEFAULTS = RunOptions()

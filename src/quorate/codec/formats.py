@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
@@ -15,6 +16,8 @@ from quorate.errors import InvalidInput, UnknownName
 T = TypeVar("T")
 MAX_BYTES = 1 << 20
 JSON, MSGPACK, PROTOBUF = "application/json", "application/msgpack", "application/protobuf"
+CONTENT_TYPE, ACCEPT = "Content-Type", "Accept"
+"""The headers of a message that say in which format it is, and in which ones an answer to it is read."""
 
 
 class Codec(Protocol):
@@ -48,12 +51,14 @@ class Codec(Protocol):
         ...
 
 
+@cache
 def _open_json() -> Codec:
     from quorate.codec.json import JsonCodec
 
     return JsonCodec()
 
 
+@cache
 def _open_msgpack() -> Codec:
     from quorate.codec.msgpack import MsgpackCodec
 
@@ -76,6 +81,10 @@ ALIASES: Mapping[str, str] = MappingProxyType({
     "application/x-msgpack": "msgpack", "application/vnd.msgpack": "msgpack",
     "application/x-protobuf": "protobuf", "application/vnd.google.protobuf": "protobuf", "text/json": "json",
 })  # fmt: skip
+NAMES: Mapping[str, str] = MappingProxyType({
+    **ALIASES, **{name: name for name in CODECS}, **{content_type: name for name, (content_type, _) in CODECS.items()}
+})  # fmt: skip
+"""What each format may be called, and which one that is."""
 
 
 def find_codec(name: str = "json") -> Codec:
@@ -85,15 +94,28 @@ def find_codec(name: str = "json") -> Codec:
         UnknownName: There is no such format.
         MissingExtra: What it needs is not installed.
     """
-    wanted = name.partition(";")[0].strip().lower()
-    for short, (content_type, open_) in CODECS.items():
-        if wanted in (short, content_type) or ALIASES.get(wanted) == short:
-            return open_()
+    short = NAMES.get(name) or NAMES.get(name.partition(";")[0].strip().lower())
+    if short is not None:
+        return CODECS[short][1]()
     raise UnknownName("format", name, [*CODECS, *(content_type for content_type, _ in CODECS.values())])
 
 
-def choose_codec(accept: str) -> Codec:
+def find_format(headers: Mapping[str, str]) -> Codec:
+    """Find the format that a message says it is in; JSON where it says nothing.
+
+    Raises:
+        UnknownName: There is no such format.
+        MissingExtra: What it needs is not installed.
+    """
+    return find_codec(headers.get(CONTENT_TYPE, JSON))
+
+
+def choose_codec(accept: str, *, among: Collection[str] = tuple(CODECS)) -> Codec:
     """Choose the format that somebody wants most, from an `Accept` header (RFC 9110, section 12.5.1).
+
+    Args:
+        accept: What they say.
+        among: The names of those that can be written, the one preferred first.
 
     Raises:
         InvalidInput: None of ours is accepted.
@@ -102,21 +124,19 @@ def choose_codec(accept: str) -> Codec:
     wanted: list[tuple[float, int, str]] = []
     for place, part in enumerate(accept.split(",")):
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        for name in _match(media):
+        for name in _match(media, among):
             wanted.append((-_read_weight(parameters), place, name))
     chosen = [name for weight, _, name in sorted(wanted) if weight < 0]
     if not chosen:
-        known = ", ".join(f"`{content_type}`" for content_type, _ in CODECS.values())
+        known = ", ".join(f"`{CODECS[name][0]}`" for name in among)
         raise InvalidInput(f"None of the formats {accept[:200]!r} can be written; known: {known}.")
     return find_codec(chosen[0])
 
 
-def _match(media: str) -> list[str]:
+def _match(media: str, among: Collection[str]) -> list[str]:
     if media in ("", "*/*", "application/*"):
-        return [next(iter(CODECS))]
-    return [
-        short for short, (content_type, _) in CODECS.items() if media == content_type or ALIASES.get(media) == short
-    ]
+        return [next(iter(among))]
+    return [short for short in among if media == CODECS[short][0] or ALIASES.get(media) == short]
 
 
 def _read_weight(parameters: list[str]) -> float:

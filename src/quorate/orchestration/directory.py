@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import Struct
 
 from quorate.clock import SYSTEM_CLOCK, Clock
+from quorate.codec.stored import read_stored, write_stored
 from quorate.errors import UnknownName
 from quorate.ids import check_id
 from quorate.ports import KeyValue
@@ -47,7 +47,7 @@ class Directory:
             Unavailable: The store cannot be reached.
         """
         listener = Listener(agent=check_id(agent, "agent name"), seen=self._clock.now())
-        await self._values.put(f"{self._prefix}{agent}", msgspec.json.encode(listener), ttl_s=KNOWN_S)
+        await self._values.put(f"{self._prefix}{agent}", write_stored(listener), ttl_s=KNOWN_S)
 
     async def remove(self, agent: str) -> bool:
         """Forget an agent for good, and say whether it was known: nobody can write to it any more."""
@@ -76,7 +76,7 @@ class Directory:
         after = ""
         while True:
             page = await self._values.scan(self._prefix, after=after, limit=PAGE)
-            found += [msgspec.json.decode(entry.value, type=Listener) for entry in page]
+            found += [read_stored(entry.value, Listener, what=f"what is known of {entry.key!r}") for entry in page]
             if len(page) < PAGE:
                 return found
             after = page[-1].key

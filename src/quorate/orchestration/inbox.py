@@ -12,8 +12,8 @@ from msgspec import structs
 from quorate.bus.deliver import HOPELESS
 from quorate.bus.subjects import build_subject
 from quorate.clock import Clock
-from quorate.codec.json import decode, encode
 from quorate.codec.schemas.agents import AgentMessage
+from quorate.codec.stored import read_stored, write_stored
 from quorate.errors import DeadlineExceeded, MissingExtra, QuorateError, describe_error
 from quorate.ids import new_id
 from quorate.orchestration.letters import (
@@ -124,6 +124,8 @@ class Inbox:
         self._sleep = sleep
         self._ready: asyncio.Queue[Received | None] = asyncio.Queue(max_in_flight + 1)
         self._open: dict[Received, None] = {}
+        self._here: dict[str, int] = {}
+        """Messages that are here and not answered, and how many copies of each."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
@@ -161,6 +163,7 @@ class Inbox:
                 continue
             received = Received(self, delivery, letter)
             self._open[received] = None
+            self._here[letter.message.id] = self._here.get(letter.message.id, 0) + 1
             self._spawn(received)
         if self._tasks:
             await asyncio.wait(self._tasks)
@@ -244,7 +247,7 @@ class Inbox:
     async def _mark(self, received: Received, outcome: Outcome) -> None:
         message = received.message
         mark = build_mark(self._tenant, self.agent, message.id)
-        data = encode(outcome)
+        data = write_stored(outcome)
         await insist(
             lambda: self._values.put(mark, data, ttl_s=KEPT_S), clock=self._clock, max_wait_s=STORE_S, sleep=self._sleep
         )
@@ -267,11 +270,20 @@ class Inbox:
 
     def _close(self, received: Received) -> None:
         received.is_answered = True
-        self._open.pop(received, None)
+        if self._open.pop(received, received) is None:
+            self._leave(received.message.id)
         turn, received.turn = received.turn, None
         if turn is not None:
             turn.release()
             self._leave_turn(name_turn(received.message))
+
+    def _leave(self, id: str) -> None:
+        """Note that one of the copies of a message that are here was answered; whoever waits for it looks again."""
+        left = self._here.pop(id) - 1
+        if left:
+            self._here[id] = left
+        if (event := self._held.get(id)) is not None:
+            event.set()
 
     def _spawn(self, received: Received) -> None:
         task = self._group.create_task(self._admit(received))
@@ -326,7 +338,9 @@ class Inbox:
         try:
             while True:
                 event = self._held.setdefault(letter.after, asyncio.Event())
-                if await self._is_settled(letter.after):
+                is_here = letter.after in self._here and letter.after not in self._known
+                # One that is dealt with here is told of, and the store need not be asked about it.
+                if not is_here and await self._is_settled(letter.after):
                     return True
                 now = self._clock.now()
                 if now > letter.after_until or now > letter.time + GAP_S:
@@ -335,9 +349,10 @@ class Inbox:
                 if loop.time() >= begun + (FULL_S if self._waiting >= self._max_in_flight else HOLD_S):
                     return False
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
+                    async with asyncio.timeout(LOOK_S[1] if is_here else wait_s):
                         await event.wait()
-                wait_s = min(2 * wait_s, LOOK_S[1])
+                        event.clear()
+                wait_s = LOOK_S[0] if is_here else min(2 * wait_s, LOOK_S[1])
         finally:
             self._waiting -= 1
             self._held.pop(letter.after, None)  # whoever else waits for it looks by himself
@@ -401,4 +416,4 @@ def read_outcome(data: bytes, *, what: str) -> Outcome:
     Raises:
         InvalidInput: It is none of ours.
     """
-    return decode(data, Outcome, what=what)
+    return read_stored(data, Outcome, what=what)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from quorate.bus.subjects import build_subject
 from quorate.codec.envelope import Envelope, open_body, seal, unseal
-from quorate.codec.formats import JSON, Codec, find_codec
+from quorate.codec.formats import Codec, find_format
 from quorate.codec.schemas.agents import AgentMessage
 from quorate.errors import InvalidInput
 from quorate.ids import check_id
@@ -26,8 +26,6 @@ MAX_TRIES = 5
 MAX_DELIVER = 50
 """How often the bus gives a message out, also to readers that hold it back or are replaced before they begin."""
 KIND = "agent_message"
-CONTENT_TYPE = "Content-Type"
-"""The header that names a letter's format; JSON where it is missing."""
 AFTER, AFTER_UNTIL, BOX = "after", "after-until", "box"
 """What stands on the envelope: which message comes before it, until when that one may wait, and who wants a reply."""
 
@@ -147,13 +145,12 @@ def read_letter(message: Message, *, tenant: str, agent: str) -> Letter:
     """Read what came for an agent.
 
     Raises:
-        InvalidInput: It is malformed, for somebody else, or no message between agents.
+        InvalidInput: It is malformed, for somebody else, no message between agents, or in a format that nobody knows.
         MissingExtra: What its format needs is not installed.
         Forbidden: It belongs to another tenant.
         TooLarge: It is larger than messages are.
     """
-    codec = find_codec(message.headers.get(CONTENT_TYPE, JSON))
-    envelope = unseal(message.data, tenant=tenant, codec=codec)
+    envelope = unseal(message.data, tenant=tenant, codec=find_format(message.headers))
     if envelope.kind != KIND:
         raise InvalidInput(f"envelope {envelope.id!r} has kind {envelope.kind!r}; an inbox takes {KIND!r}.")
     said = open_body(envelope, AgentMessage)

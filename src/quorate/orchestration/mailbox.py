@@ -19,14 +19,13 @@ from msgspec import Struct
 from quorate.bus.deliver import HOPELESS
 from quorate.bus.subjects import build_subject
 from quorate.clock import SYSTEM_CLOCK, Clock
-from quorate.codec.formats import Codec, find_codec
+from quorate.codec.formats import CONTENT_TYPE, Codec, find_codec
 from quorate.codec.schemas.agents import AgentMessage
 from quorate.errors import DeadlineExceeded, InvalidInput, QuorateError, UpstreamError, describe_error
 from quorate.ids import check_id, new_id
 from quorate.orchestration.directory import BEAT_S, Directory
 from quorate.orchestration.inbox import Inbox, Received, Sleep, read_outcome
 from quorate.orchestration.letters import (
-    CONTENT_TYPE,
     LIVES_S,
     Content,
     Letter,
@@ -39,6 +38,7 @@ from quorate.orchestration.letters import (
 )
 from quorate.ports import KeyValue
 from quorate.ports.bus import Bus, Room
+from quorate.telemetry.place import find_trace
 
 LOOK_S = 0.25
 """How often it is looked for a reply, where the bus tells nothing."""
@@ -88,7 +88,8 @@ class Mailbox:
         self._trace = trace
         self._ack_wait_s = ack_wait_s
         self._is_hearing = asyncio.Event()
-        self._clock = clock
+        self.clock = clock
+        """Where time comes from."""
         self._sleep = sleep
         self._tails: OrderedDict[tuple[str, str], Tail] = OrderedDict()
         self._asked: dict[str, asyncio.Event] = {}
@@ -145,14 +146,15 @@ class Mailbox:
             UpstreamError: The agent could not answer; the message says why.
             QuorateError: What `send` raises.
         """
-        end = self._clock.monotonic() + timeout_s
-        deadline = self._clock.now() + timeout_s
+        end = self.clock.monotonic() + timeout_s
+        deadline = self.clock.now() + timeout_s
         message = self._build(to, content, conversation, "", deadline, id, labels, kind="request")
         told = self._asked.setdefault(message.id, asyncio.Event())
         try:
             await self._post(message)
-            while (reply := await self._find_reply(message)) is None:
-                left = end - self._clock.monotonic()
+            is_new = id is None  # nobody can have answered what nobody has heard of
+            while is_new or (reply := await self._find_reply(message)) is None:
+                is_new, left = False, end - self.clock.monotonic()
                 if left <= 0:
                     raise DeadlineExceeded(
                         f"Agent {to!r} did not answer message {message.id!r} in {timeout_s:.3g} s.", id=message.id
@@ -171,9 +173,17 @@ class Mailbox:
         *,
         conversation: str = "",
         deadline: float | None = None,
+        id: str | None = None,
         labels: dict[str, str] | None = None,
     ) -> list[AgentMessage]:
         """Write to every other agent that has an inbox; return what was sent to each, by name.
+
+        Args:
+            content: What they are told.
+            conversation: What belongs together.
+            deadline: Wall time after which it is not dealt with any more.
+            id: What the ids of the messages begin with, for whoever may send it twice; new ones when not given.
+            labels: More about it.
 
         Raises:
             QuorateError: What `send` raises, once everybody else has it; `context["failed"]` names who has it not.
@@ -183,12 +193,12 @@ class Mailbox:
         for listener in await self.directory.list_listeners():
             if listener.agent == self.agent:
                 continue
+            name = f"{id}.{listener.agent}" if id is not None else None
             try:
-                sent.append(
-                    await self.send(
-                        listener.agent, content, conversation=conversation, deadline=deadline, labels=labels
-                    )
+                message = await self.send(
+                    listener.agent, content, conversation=conversation, deadline=deadline, id=name, labels=labels
                 )
+                sent.append(message)
             except QuorateError as error:
                 failed[listener.agent] = error
         if failed:
@@ -222,7 +232,7 @@ class Mailbox:
                     values=self._values,
                     tenant=self.tenant,
                     group=group,
-                    clock=self._clock,
+                    clock=self.clock,
                     sleep=self._sleep,
                     max_in_flight=max_in_flight,
                 )
@@ -304,7 +314,7 @@ class Mailbox:
         *,
         kind: str,
     ) -> AgentMessage:
-        if deadline is not None and deadline <= self._clock.now():
+        if deadline is not None and deadline <= self.clock.now():
             raise DeadlineExceeded("The message's deadline has passed, so it was not sent.")
         if len(conversation) > 255 or not conversation.isprintable():
             raise InvalidInput(f"conversation {conversation[:80]!r} is not one: use up to 255 printable characters.")
@@ -333,7 +343,7 @@ class Mailbox:
 
     async def _put(self, message: AgentMessage, *, after: tuple[str, float]) -> float:
         """Put a message into its inbox; return until when it may wait there."""
-        now = self._clock.now()
+        now = self.clock.now()
         lives_s = LIVES_S if message.deadline is None else min(LIVES_S, max(message.deadline - now, 0.0) + 1.0)
         box = self.id if message.kind == "request" else ""
         letter = Letter(message=message, time=now, after=after[0], after_until=after[1], box=box, trace=self._trace())
@@ -382,7 +392,7 @@ async def open_mailbox(
     values: KeyValue,
     tenant: str = "default",
     codec: Codec | None = None,
-    trace: Callable[[], str | None] = lambda: None,
+    trace: Callable[[], str | None] = find_trace,
     ack_wait_s: float = 30.0,
     clock: Clock = SYSTEM_CLOCK,
     sleep: Sleep = asyncio.sleep,
@@ -395,7 +405,7 @@ async def open_mailbox(
         values: Where it is kept who can be written to and what became of messages; the same for all processes.
         tenant: That bus's tenant; messages of others are refused.
         codec: In which format messages are written; JSON when not given. Every format is read.
-        trace: Gives the W3C `traceparent` under which something is sent.
+        trace: Gives the W3C `traceparent` under which something is sent; that of the step under way when not given.
         ack_wait_s: What `build_inbox_rules` was told.
         clock: Where time comes from.
         sleep: How it waits.

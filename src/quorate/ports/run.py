@@ -98,6 +98,8 @@ class RunInfo(Struct, frozen=True, kw_only=True, gc=False):
     session: str | None = None
     depth: int = 0
     """How many agents stand above this one."""
+    trace: str = ""
+    """The W3C `traceparent` of whoever asked for it; empty where nobody's trace did."""
 
 
 StateScope = Literal["global", "tenant", "user", "session", "agent", "workflow", "run"]

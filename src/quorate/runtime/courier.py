@@ -13,13 +13,14 @@ async with open_courier(bus) as courier:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 
 import msgspec
 from msgspec import Struct
 
 from quorate.bus.subjects import build_subject
+from quorate.clock import SYSTEM_CLOCK, Clock
 from quorate.errors import InvalidInput, NotFound, QuorateError
 from quorate.events import ENDINGS, AnyEvent, Event, RunCreated, RunSummary, RunWaiting
 from quorate.messages import Delta
@@ -36,6 +37,16 @@ MAX_NEWS = 10_000
 PATIENCE_S = 0.5
 """How long the bus may take to take something; after that it is left alone for a while."""
 QUIET_S = 1.0
+END_S = 0.5
+"""How long the end waits for what was not told yet."""
+ASK_S = 2.0
+"""How often whoever wants a run's text says so."""
+WANTED_S = 3 * ASK_S
+"""How long it is believed that somebody still does."""
+MAX_WANTED = 10_000
+"""Of how many runs it is kept that somebody wants their text."""
+MAX_NAME = 255
+"""How long the id of a run may be of which that is kept."""
 MAX_WATCHED = 1_000
 """How many pieces of text may wait for somebody who follows a run; the oldest give way."""
 
@@ -56,27 +67,48 @@ class Live(Struct, frozen=True, kw_only=True):
     delta: Delta
 
 
+class Wanted(Struct, frozen=True, kw_only=True):
+    """That somebody follows a run, and wants its text while it is said."""
+
+    run: str
+
+
 _encode = msgspec.json.Encoder().encode
 _read_moved = msgspec.json.Decoder(Moved).decode
 _read_live = msgspec.json.Decoder(Live).decode
+_read_wanted = msgspec.json.Decoder(Wanted).decode
+
+
+def _always() -> bool:
+    return True
 
 
 class Courier:
     """Tells over a bus which runs moved on, wakes whoever waits for work, and carries text to those who follow.
 
-    No call of it waits for the bus, and none fails because of it.
+    No call of it waits for the bus, and none fails because of it. Whoever follows a run says that its text is wanted,
+    again and again: a run of which nobody says so is not streamed, and costs nothing here.
     """
 
-    def __init__(self, bus: Bus, group: asyncio.TaskGroup, *, tenant: str) -> None:
+    def __init__(self, bus: Bus, group: asyncio.TaskGroup, *, tenant: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self.untold = 0
         """How much was not told because the bus was away or slow."""
         self._bus = bus
         self._group = group
         self._tenant = tenant
+        self._clock = clock
         self._news: dict[str, int] = {}
         """Runs that moved on and up to where, to be told."""
         self._has_queued = False
         self._is_listening = False
+        self._here: dict[str, RunHandle] = {}
+        """Runs that are worked on here."""
+        self._wanted: dict[str, float] = {}
+        """Runs whose text somebody wants, and until when that is believed; the longest known first."""
+        self._carried: set[str] = set()
+        """Runs whose text is being carried."""
+        self._is_asked = False
+        """Whether it is heard of what is wanted."""
         self._changed = asyncio.Event()
         self._woken = asyncio.Event()
         self._quiet_until = 0.0
@@ -92,32 +124,66 @@ class Courier:
         self._news[run] = events[-1].seq
         self._has_queued = self._has_queued or is_work(events[-1])
         self._changed.set()
+        if self._wanted and run in self._wanted:
+            self._carry(run)
 
     async def wait(self, seconds: float) -> None:
         """Sleep, or less when there may be work; it is what a `Worker` sleeps with."""
         if not self._is_listening:  # who never waits for work is not told of any, as it is told to one of all
             self._is_listening = True
             self.spawn(self.listen())
+            self._begin_asked()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
         self._woken.clear()
 
+    def show(self, handle: RunHandle) -> None:
+        """Let those who follow a run that is worked on here have its text, from when they ask for it."""
+        self._here[handle.id] = handle
+        self._begin_asked()
+        if handle.id in self._wanted:
+            self._carry(handle.id)
+
+    def hide(self, handle: RunHandle) -> None:
+        """Forget a run that is not worked on here any more."""
+        if self._here.get(handle.id) is handle:
+            del self._here[handle.id]
+
+    def is_wanted(self, run: str) -> bool:
+        """Whether somebody is believed to follow a run and to want its text."""
+        return self._wanted.get(run, 0.0) > self._clock.monotonic()
+
+    def is_carried(self, run: str) -> bool:
+        """Whether the text of a run is being carried."""
+        return run in self._carried
+
     def watching(self, tell: Tell = lambda what, run, why: None) -> Tell:
-        """Return what a `Worker` tells: of every run that it takes, the text goes to those who follow it."""
+        """Return what a `Worker` tells: of every run that it takes, those who follow it may have the text.
+
+        A runtime that has this courier shows its runs itself.
+        """
 
         def told(what: str, run: RunHandle | RunSummary, why: QuorateError | None) -> None:
-            if what == "taken" and isinstance(run, RunHandle):
-                self.spawn(self._relay(run))
+            if isinstance(run, RunHandle):
+                (self.show if what == "taken" else self.hide)(run)
             tell(what, run, why)
 
         return told
 
-    async def follow(self, runtime: Runtime, run_id: str, *, after: int = 0) -> AsyncGenerator[AnyEvent | Delta]:
+    async def follow(
+        self, runtime: Runtime, run_id: str, *, after: int = 0, wants_text: Callable[[], bool] = _always
+    ) -> AsyncGenerator[AnyEvent | Delta]:
         """Yield a run's events after a position, and its text while it is said, until it ends or rests.
 
         The events are read from the log, all of them and in order, whatever the bus does. Text is best effort: what is
         missing of it is in the events.
+
+        Args:
+            runtime: Whose run it is.
+            run_id: Which run.
+            after: Behind which event.
+            wants_text: Whether text is wanted at the moment; whoever works on the run sends none that nobody wants.
 
         Raises:
             NotFound: There is no such run, or it was deleted.
@@ -126,7 +192,7 @@ class Courier:
             news = await self._listen(stack, build_subject("runs", "told", self._tenant, run_id))
             _, events = await read_run(runtime.log, run_id, tenant=runtime.tenant)
             last: AnyEvent = events[-1]
-            events = events[after:]
+            events, asks_at = events[after:], self._clock.monotonic()
             while True:
                 for last in events:
                     yield last
@@ -135,6 +201,9 @@ class Courier:
                 )
                 if isinstance(last, (*ENDINGS, RunWaiting)) and not is_handed_over:
                     return
+                if wants_text() and self._clock.monotonic() >= asks_at:
+                    asks_at = self._clock.monotonic() + ASK_S
+                    await self._tell(build_subject("runs", "wanted", self._tenant), _encode(Wanted(run=run_id)))
                 end = asyncio.get_running_loop().time() + FOLLOW_S
                 while (delta := await self._hear(news, last.seq, end=end)) is not None:
                     yield delta
@@ -147,13 +216,23 @@ class Courier:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            news, self._news = self._news, {}
-            has_queued, self._has_queued = self._has_queued, False
-            if has_queued:
+            await self._tell_all()
+
+    async def _tell_all(self) -> None:
+        """Tell what is noted; whoever breaks it off leaves the rest for the next time."""
+        if self._has_queued:
+            self._has_queued = False
+            try:
                 await self._tell(build_subject("runs", "queued", self._tenant), b"")
-            for run, seq in news.items():
-                with suppress(InvalidInput):  # a run whose id is no identifier is found by looking
-                    await self._tell(build_subject("runs", "told", self._tenant, run), _encode(Moved(run=run, seq=seq)))
+            except asyncio.CancelledError:
+                self._has_queued = True
+                raise
+        while self._news:
+            run, seq = next(iter(self._news.items()))
+            with suppress(InvalidInput):  # a run whose id is no identifier is found by looking
+                await self._tell(build_subject("runs", "told", self._tenant, run), _encode(Moved(run=run, seq=seq)))
+            if self._news.get(run) == seq:
+                del self._news[run]
 
     async def listen(self) -> None:
         """Wake whoever waits for work, for ever; one process of all for each run that is queued."""
@@ -165,20 +244,66 @@ class Courier:
                         self._woken.set()
             await asyncio.sleep(QUIET_S)
 
-    def release(self) -> None:
-        """Carry nothing more."""
+    async def ask(self) -> None:
+        """Hear whose text is wanted, for ever."""
+        subject = build_subject("runs", "wanted", self._tenant)
+        while True:
+            with suppress(QuorateError):
+                async with self._bus.subscribe(subject, room=Room(max_messages=MAX_WANTED, overflow="oldest")) as asked:
+                    async for message in asked:
+                        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                            self._want(_read_wanted(message.data).run)
+            await asyncio.sleep(QUIET_S)
+
+    async def end(self) -> None:
+        """Tell what was not told yet, for half a second at most, and carry nothing more."""
         for task in list(self._tasks):
             task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await self._tell_all()
+        self.untold += len(self._news)
 
-    async def _relay(self, handle: RunHandle) -> None:
-        """Carry the text of a run that is worked on here to those who follow it elsewhere."""
+    def _begin_asked(self) -> None:
+        if not self._is_asked:  # who works on nothing is asked for nothing
+            self._is_asked = True
+            self.spawn(self.ask())
+
+    def _want(self, run: str) -> None:
+        if len(run) > MAX_NAME:
+            return
+        now = self._clock.monotonic()
+        self._wanted.pop(run, None)
+        while self._wanted and (len(self._wanted) >= MAX_WANTED or next(iter(self._wanted.values())) < now):
+            del self._wanted[next(iter(self._wanted))]
+        self._wanted[run] = now + WANTED_S
+        if run in self._here:
+            self._carry(run)
+
+    def _carry(self, run: str) -> None:
+        """Carry a run's text from now on, if somebody wants it and it is worked on here."""
+        handle = self._here.get(run)
+        if handle is None or run in self._carried or not self.is_wanted(run):
+            return
+        known = len(handle.watch())  # at once, so that the reply that is asked for next comes in pieces
+        self._carried.add(run)
+        self.spawn(self._relay(handle, known))
+
+    async def _relay(self, handle: RunHandle, known: int) -> None:
+        """Carry what is said in a run, from some place on, to those who follow it elsewhere."""
         subject, seq = build_subject("runs", "told", self._tenant, handle.id), 0
-        async with aclosing(handle.stream()) as items:
-            async for item in items:
-                if isinstance(item, Event):
-                    seq = item.seq
-                else:
-                    await self._tell(subject, _encode(Live(run=handle.id, after=seq, delta=item)))
+        try:
+            async with aclosing(handle.stream()) as items:
+                async for item in items:
+                    known -= 1
+                    if isinstance(item, Event):
+                        seq = item.seq
+                    elif known < 0 and not self.is_wanted(handle.id):
+                        return
+                    elif known < 0:
+                        await self._tell(subject, _encode(Live(run=handle.id, after=seq, delta=item)))
+        finally:
+            self._carried.discard(handle.id)
 
     async def _tell(self, subject: str, data: bytes) -> None:
         now = asyncio.get_running_loop().time()
@@ -205,7 +330,7 @@ class Courier:
             message = await self._next(news, end)
             if message is None:
                 return None
-            with suppress(msgspec.DecodeError):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
                 if b'"delta"' in message.data:
                     live = _read_live(message.data)
                     if live.after >= seq:
@@ -256,17 +381,18 @@ def is_work(event: AnyEvent) -> bool:
 
 
 @asynccontextmanager
-async def open_courier(bus: Bus, *, tenant: str = "default") -> AsyncGenerator[Courier]:
-    """Open a courier over a bus; at the end of the block it carries nothing more.
+async def open_courier(bus: Bus, *, tenant: str = "default", clock: Clock = SYSTEM_CLOCK) -> AsyncGenerator[Courier]:
+    """Open a courier over a bus; at the end of the block what is pending is told, for half a second at most.
 
     Args:
         bus: Over what it tells, the bus of whoever runs the fleet.
         tenant: That bus's tenant.
+        clock: By what it is believed for a while that somebody wants a run's text.
     """
     async with asyncio.TaskGroup() as group:
-        courier = Courier(bus, group, tenant=tenant)
+        courier = Courier(bus, group, tenant=tenant, clock=clock)
         courier.spawn(courier.serve())
         try:
             yield courier
         finally:
-            courier.release()
+            await courier.end()

@@ -50,6 +50,8 @@ class RunHandle:
         self._items: list[AnyEvent | Delta] | None = None if run is not None else []
         """What is there to be watched; a run of this process keeps it while somebody watches, or may begin to."""
         self._watchers = 0
+        self._is_kept = False
+        """Whether it is kept for those who may begin to watch, also while nobody does."""
         self._shown = 0
         self._changed = asyncio.Event()
         self._done = asyncio.Event()
@@ -66,6 +68,11 @@ class RunHandle:
         """Whether the run has come to its end or to rest, though its attempt may still be put away."""
         return self.run is not None and isinstance(self.run.journal.events[-1], (*ENDINGS, RunWaiting))
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody watches it at the moment."""
+        return self._watchers > 0
+
     async def wait(self) -> RunResult[object]:
         """Wait until the run ends or rests, and return how it went.
 
@@ -73,9 +80,8 @@ class RunHandle:
             QuorateError: The run failed.
         """
         self.begin()
-        if self.run is not None and not self._watchers and not self._done.is_set():
-            self._items = None
-            self.run.unwatch()
+        self._is_kept = False
+        self._unwatch()
         await self._done.wait()
         if self._error is not None and not isinstance(self._error, asyncio.CancelledError):
             raise self._error
@@ -100,6 +106,18 @@ class RunHandle:
                 await self._changed.wait()
         finally:
             self._watchers -= 1
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        """Show nothing more where nobody watches, or may begin to: that is cheaper."""
+        if self.run is not None and not self._watchers and not self._is_kept and not self._done.is_set():
+            self._items = None
+            self.run.unwatch()
+
+    def keep(self) -> None:
+        """Keep what is there to be watched for those who may begin to, until somebody waits for the end."""
+        self._is_kept = True
+        self.watch()
 
     def watch(self) -> list[AnyEvent | Delta]:
         """Keep from now on what is there to be watched; the list is what is there already, and grows."""

@@ -56,6 +56,7 @@ _FIELDS: Mapping[type[e.Event], Mapping[str, object]] = {
         "previous": "run-before",
         "previous_seq": 9,
         "request": "ef" * 32,
+        "trace": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     },
     e.RunStarted: {"owner": "worker-1"},
     e.RunWaiting: {
@@ -100,6 +101,14 @@ _FIELDS: Mapping[type[e.Event], Mapping[str, object]] = {
     e.TimerSet: {"due": 1_700_000_060.0},
     e.HandoffRequested: {"source": "triage", "target": "network-diagnostics", "reason": "a network"},
     e.HandoffDone: {"source": "triage", "target": "network-diagnostics"},
+    e.TaskDelegated: {"agent": "network-diagnostics", "task": "task-1", "task_run": "run-elsewhere"},
+    e.TaskFinished: {
+        "agent": "network-diagnostics",
+        "task": "task-1",
+        "task_run": "run-elsewhere",
+        "status": "incomplete",
+        **_END,
+    },
     e.StateChanged: {"scope": "session", "name": "hosts", "revision": 4},
     e.ArtifactSaved: {
         "artifact": "artifact-1",

@@ -19,7 +19,7 @@ RULES = (*build_inbox_rules(["lead", "net"], tenant="acme"), *build_task_rules([
 
 async def test_messages_and_runs_outlive_the_broker(store: Store) -> None:
     """What was sent is on its disk; whoever waits for a remote run goes on waiting, and hears its end."""
-    agent = Agent("net", model=ScriptedModel([After(0.5, "it is open")]))
+    agent = Agent("net", model=ScriptedModel([After(2, "it is open")]))
     with open_nats_server() as server:
         async with (
             open_nats_bus(server.url, tenant="acme", streams=RULES) as bus,
@@ -34,16 +34,16 @@ async def test_messages_and_runs_outlive_the_broker(store: Store) -> None:
                 pass
             sent = await lead.send("net", "look at host 7")
             asking = group.create_task(RemoteAgent("net", bus=bus, tenant="acme").run("is port 80 open?"))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not await runtime.list_runs(status="running"):
                     await asyncio.sleep(0.005)
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.start)
-            async with asyncio.timeout(8), net.listen() as inbox:
+            async with asyncio.timeout(30), net.listen() as inbox:
                 received = await anext(inbox)
                 assert received.message == sent
                 await received.ack()
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(30):
                 result = await asking
             serving.cancel()
     assert result.output == "it is open"

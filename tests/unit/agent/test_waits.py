@@ -373,7 +373,7 @@ async def test_a_check_may_be_any_function(kind: str) -> None:
     checks = [look, lambda context, arguments: find(context, arguments), hang]
     names = ["a plain function", "a function that gives an awaitable", "one that never answers"]
 
-    @tool(effect="unsafe", check=checks[names.index(kind)], timeout_s=0.05)
+    @tool(effect="unsafe", check=checks[names.index(kind)], timeout_s=0.05 if "never" in kind else 60)
     async def pay(amount: int) -> str:
         """Pay."""
         return f"paid {amount}"

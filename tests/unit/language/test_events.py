@@ -23,7 +23,7 @@ NAMED = {
     "tool.started", "tool.finished", "tool.failed", "tool.unknown", "approval.requested", "approval.decided",
     "handoff.requested", "handoff.done", "state.changed", "artifact.saved", "budget.reserved", "budget.settled",
     "budget.exceeded", "guard.blocked", "vote.opened", "vote.cast", "vote.closed", "step.started", "step.finished",
-    "step.skipped",
+    "step.skipped", "task.delegated", "task.finished",
 }  # fmt: skip
 
 

@@ -16,8 +16,7 @@ def test_ids_do_not_collide() -> None:
 
 def test_ids_sort_by_the_millisecond_they_were_made_in() -> None:
     made: list[tuple[int, str]] = []
-    until = time.perf_counter() + 0.02
-    while time.perf_counter() < until:
+    while not made or made[-1][0] <= made[0][0] + 10:
         before = time.time_ns() // 1_000_000
         made.append((before, new_id("run")))
     later = [(m, i) for m, i in made if m > made[0][0] + 1]

@@ -2,12 +2,14 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.language.strategies import build_values
 
-from quorate.codec.json import MAX_DEPTH, check_depth, decode, encode, encode_text
+from quorate.codec.json import MAX_DEPTH, check_depth, decode, encode, encode_text, is_bounded
+from quorate.codec.schemas.agents import AgentMessage
 from quorate.errors import InvalidInput, TooLarge
 from quorate.specs import Limits
 
@@ -113,3 +115,41 @@ def test_no_bytes_bring_about_another_error(data: bytes) -> None:
         decode(data, Limits, max_bytes=200)
     except (InvalidInput, TooLarge):
         return
+
+
+class Tree(msgspec.Struct):
+    """A value that may hold values like itself."""
+
+    inner: "Tree | None" = None
+
+
+@pytest.mark.parametrize(
+    ("type_", "is_known"),
+    [
+        (Limits, True),
+        (list[dict[str, tuple[int, ...]]], True),
+        (Limits | None, True),
+        (AgentMessage, True),
+        (object, False),
+        (msgspec.Raw, False),
+        (dict[str, object], False),
+        (tuple[int, object], False),
+        (Tree, False),
+        (list[Tree], False),
+    ],
+)
+def test_a_type_says_how_deep_its_values_nest(type_: object, is_known: bool) -> None:
+    """Only what may hold anything, or itself again, is looked through for brackets."""
+    assert is_bounded(type_) is is_known
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 100_000])
+def test_what_a_type_does_not_know_harms_nothing_however_deep_it_is(depth: int) -> None:
+    """It is passed over, or refused with a typed error."""
+    data = b'{"steps":3,"more":' + b"[" * depth + b"]" * depth + b"}"
+    try:
+        assert decode(data, Limits) == Limits(steps=3)
+    except InvalidInput:
+        assert depth > MAX_DEPTH + 1
+    with pytest.raises(InvalidInput, match=f"nests deeper than {MAX_DEPTH} levels"):
+        decode(data, object)

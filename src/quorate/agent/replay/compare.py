@@ -31,6 +31,7 @@ from quorate.events import (
     RunIncomplete,
     RunWaiting,
     StepStarted,
+    TaskFinished,
     TimerSet,
     ToolFailed,
     ToolFinished,
@@ -120,7 +121,7 @@ def build_side(events: Sequence[AnyEvent]) -> Side:
 
 
 def count_usage(events: Sequence[AnyEvent]) -> tuple[Usage, float | None]:
-    """Add up what the replies of a log used and cost."""
+    """Add up what the replies of a log used and cost, those of delegated tasks included."""
     usage, cost = Usage(), cast("float | None", 0.0)
     for event in events:
         if isinstance(event, ModelReplied):
@@ -128,6 +129,9 @@ def count_usage(events: Sequence[AnyEvent]) -> tuple[Usage, float | None]:
             calls = len(event.reply.message.tool_calls)
             usage = structs.replace(usage, tool_calls=usage.tool_calls + calls)
             cost = None if cost is None or event.reply.cost_usd is None else cost + event.reply.cost_usd
+        elif isinstance(event, TaskFinished):
+            usage = usage + event.usage
+            cost = None if cost is None or event.cost_usd is None else cost + event.cost_usd
     return usage, cost
 
 

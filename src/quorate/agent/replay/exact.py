@@ -190,6 +190,7 @@ async def _play(
     stage.scope = Endless(run.scope.cause)
     run.scope.close()
     run.scope, run.journal = stage.scope, journal
+    stage.note = run.budget.note
     journal.begin()
     opening = stage.next
     if isinstance(opening, RunResumed):

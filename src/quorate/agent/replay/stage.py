@@ -93,6 +93,8 @@ class Stage:
         """What stops the whole run."""
         self.leave: Callable[[], object] = bool
         """What whoever drives the run does to leave it."""
+        self.note: Callable[[AnyEvent], object] = bool
+        """Told of what came from outside when its place in the recording is reached."""
         self.scopes: dict[str, Scope] = {}
         """What stops each delegate at work, by path."""
         self.cuts: dict[str, Callable[[], None]] = {}
@@ -151,6 +153,7 @@ class Stage:
         """Bring about what the next event needs."""
         while (event := self.next) is not None and is_given(event):
             self.given.append(event)
+            self.note(event)
             self.place += 1
         self.moves += 1
         if event is not None:

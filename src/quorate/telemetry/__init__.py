@@ -1,0 +1,1 @@
+"""How is what happens shown to those who operate it, in the words that their tools know?"""
