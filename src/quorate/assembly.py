@@ -143,10 +143,10 @@ def open_store(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> AbstractAs
     if settings.is_server:
         from quorate.state.backends.postgres import open_postgres_store
 
-        return open_postgres_store(settings.build_database_url().reveal())
+        return open_postgres_store(settings.build_database_url().reveal(), outbox=settings.keeps_notices)
     from quorate.state.backends.sqlite import open_sqlite_store
 
-    return open_sqlite_store(settings.database, clock=clock)
+    return open_sqlite_store(settings.database, clock=clock, outbox=settings.keeps_notices)
 
 
 async def open_blobs(settings: Settings, store: Store, stack: AsyncExitStack) -> Store:
@@ -301,10 +301,26 @@ async def open_runtime(
                 from quorate.runtime.fleet import open_told
 
                 store, courier = await stack.enter_async_context(open_told(chosen, store))
+            watching = None
+            if chosen.telemetry.is_on:
+                from quorate.runtime.watching import open_watching
+
+                store, watching = await stack.enter_async_context(open_watching(chosen, store))
             stack.push_async_callback(parts.aclose)
             parts.gateway = await stack.enter_async_context(
-                open_gateway(chosen, plan=plan, store=store, guards=guards, clock=clock)
+                open_gateway(
+                    chosen,
+                    plan=plan,
+                    store=store,
+                    guards=guards,
+                    listeners=() if watching is None else (watching.note_call,),
+                    clock=clock,
+                )
             )
+            if chosen.bus.url and (plan.cache or plan.semantic):
+                from quorate.runtime.cache_news import open_cache_news  # most runtimes have no cache or no bus
+
+                await stack.enter_async_context(open_cache_news(chosen, parts.gateway.caches))
             runtime: Runtime | None = None
 
             async def end_lease() -> None:
@@ -325,6 +341,8 @@ async def open_runtime(
                 gateway=parts.gateway,
                 courier=courier,
             )
+            runtime.watching = watching
+            runtime.given = {agent.name: agent for agent in agents}
             stack.callback(runtime.release)
             yield runtime
     except BaseExceptionGroup as several:

@@ -6,14 +6,21 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.tenants import Tenants, build_facts, open_tenants
 
+from quorate.bus.accounts.facts import PrincipalFacts
 from quorate.bus.backends.local import open_local_broker, open_local_bus
-from quorate.bus.backends.nats import open_nats_bus
 from quorate.ports.bus import Bus, StreamRule
 from quorate.testing import ManualClock
 from quorate.testing.contracts.bus import BusContract, OpenBus
 from quorate.testing.contracts.bus_queue import BusQueueContract
-from quorate.testing.nats_server import NatsServer, open_nats_server
+
+MAKER = "maker"
+"""Who makes the streams; whoever is tested here may not."""
+TESTER = "tester"
+CHIEF = "chief"
+FOREIGN = ("test_a_star_is_one_word",)
+"""Tests that listen to everything, which takes another role."""
 
 
 class Time:
@@ -52,9 +59,15 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def nats_server() -> Iterator[NatsServer]:
-    with open_nats_server() as server:
-        yield server
+def tenants() -> Iterator[Tenants]:
+    """A server whose tenants have the accounts and permissions that `quorate nats config` gives them."""
+    people = {
+        MAKER: PrincipalFacts(role="server"),
+        TESTER: PrincipalFacts(role="worker"),
+        CHIEF: PrincipalFacts(role="operator"),
+    }
+    with open_tenants(build_facts("acme", "other", principals=people, subjects=("a", "a.>", "b.>"))) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -67,26 +80,28 @@ async def open_local(time: Time) -> AsyncGenerator[OpenBus]:
     async with open_local_broker(clock=time.clock, sleep=time.sleep) as broker:
 
         @asynccontextmanager
-        async def open_bus(
-            *, tenant: str = "acme", principal: str = "tester", streams: Sequence[StreamRule] = ()
-        ) -> AsyncGenerator[Bus]:
-            async with open_local_bus(tenant, principal=principal, streams=streams, broker=broker) as bus:
+        async def open_bus(*, tenant: str = "acme", streams: Sequence[StreamRule] = ()) -> AsyncGenerator[Bus]:
+            async with open_local_bus(tenant, principal=TESTER, streams=streams, broker=broker) as bus:
                 yield bus
 
         yield open_bus
 
 
 @pytest.fixture
-async def open_nats(nats_server: NatsServer) -> AsyncGenerator[OpenBus]:
+async def open_nats(tenants: Tenants, request: pytest.FixtureRequest) -> AsyncGenerator[OpenBus]:
+    """Buses of a worker, who may do only what workers must; the streams are made by somebody else before."""
+    who = CHIEF if request.node.name.startswith(FOREIGN) else TESTER
+
     @asynccontextmanager
-    async def open_bus(
-        *, tenant: str = "acme", principal: str = "tester", streams: Sequence[StreamRule] = ()
-    ) -> AsyncGenerator[Bus]:
-        async with open_nats_bus(nats_server.url, tenant=tenant, principal=principal, streams=streams) as bus:
+    async def open_bus(*, tenant: str = "acme", streams: Sequence[StreamRule] = ()) -> AsyncGenerator[Bus]:
+        if streams:
+            async with tenants.open(tenant, MAKER, streams=streams):
+                pass
+        async with tenants.open(tenant, who, streams=streams) as bus:
             yield bus
 
     yield open_bus
-    async with open_nats_bus(nats_server.url) as bus:
+    async with tenants.open("acme", CHIEF) as bus:
         streams = bus.connection.jetstream()  # pyright: ignore[reportUnknownMemberType]
         for info in await streams.streams_info():
             await streams.delete_stream(info.config.name or "")
@@ -103,7 +118,7 @@ def pass_time(backend: str, time: Time) -> Callable[[float], Awaitable[None]]:
 
 
 class TestBus(BusContract):
-    """Messages that nobody keeps.
+    """Messages that nobody keeps; over NATS as somebody with the permissions of a worker.
     row: A1, A2"""
 
 

@@ -38,7 +38,7 @@ SHARED = ["values", "sqlite", "postgres", "valkey"]
 @asynccontextmanager
 async def open_places(kind: str, address: str) -> AsyncGenerator[Places]:
     if kind == "valkey":
-        async with open_redis(address) as client:
+        async with open_redis(address, timeout_s=30) as client:
             yield RedisPlaces(client)
         return
     opened = {"values": lambda _: open_memory_store(), "sqlite": open_sqlite_store, "postgres": open_postgres_store}
@@ -61,7 +61,7 @@ async def places(place: tuple[str, str]) -> AsyncGenerator[Places]:
 
 @pytest.fixture
 def kept_in(places: Places) -> CacheStore:
-    return SharedCache(places, secret=SECRET, timeout_s=5.0)
+    return SharedCache(places, secret=SECRET, timeout_s=30.0)
 
 
 async def test_memory_keeps_the_same_promises() -> None:
@@ -100,7 +100,7 @@ async def test_two_processes_share(places: Places) -> None:
     rule = CacheRule(scope="tenant")
     inner, models = Counting(), list[Cached]()
     for secret in (SECRET, SECRET, bytes(range(1, 33))):
-        store = SharedCache(places, secret=secret, timeout_s=5.0)
+        store = SharedCache(places, secret=secret, timeout_s=30.0)
         key = CacheKey(secret, model="openai:gpt-5.2", scope="tenant")
         models.append(Cached(inner, rule=rule, store=store, key=key))
     one, two, stranger = models
@@ -114,7 +114,7 @@ async def test_two_processes_share(places: Places) -> None:
 
 async def test_the_store_is_bounded(places: Places) -> None:
     """As many places as there may be entries; a later answer replaces whatever has its place."""
-    store = SharedCache(places, secret=SECRET, max_entries=8, max_entry_bytes=1000, timeout_s=5.0)
+    store = SharedCache(places, secret=SECRET, max_entries=8, max_entry_bytes=1000, timeout_s=30.0)
     for number in range(50):
         await store.keep(number.to_bytes(8, "big") + bytes(24), build_stored(), ttl_s=60)
     assert len([name async for name, _ in places.iterate("cache/")]) == 8
@@ -125,7 +125,7 @@ async def test_the_store_is_bounded(places: Places) -> None:
 
 async def test_what_others_wrote_is_no_answer(places: Places) -> None:
     """Changed, moved to another key, or of another secret: it is as if it were not there."""
-    store = SharedCache(places, secret=SECRET, max_entries=1, timeout_s=5.0)
+    store = SharedCache(places, secret=SECRET, max_entries=1, timeout_s=30.0)
     sealed = seal(KEY, build_stored(), secret=SECRET) or b""
     place = "cache/00000000"
     for data in (

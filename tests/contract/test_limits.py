@@ -33,7 +33,7 @@ async def limits(place: tuple[str, str]) -> AsyncGenerator[LimitStore]:
     if kind == "memory":
         yield MemoryLimits()
     elif kind == "valkey":
-        async with open_redis_limits(address) as opened:
+        async with open_redis_limits(address, timeout_s=30) as opened:
             yield opened
     elif kind == "values":
         async with open_memory_store() as store:

@@ -23,8 +23,8 @@ Tools = Mapping[str, Toolset] | Collection[str]
 AGENT_PARAMETERS: dict[str, object] = {"properties": {"task": {"type": "string"}}, "required": ["task"]}
 """What an agent takes as a tool, as far as a playbook's calls are checked."""
 MOST_CHARACTERS = {"version": 32, "description": 500, "instructions": 32_000}
-MOST_ITEMS = {"triggers": 100, "tools": 64, "examples": 50, "not_for": 50, "tags": 20}
-MOST_ITEM_CHARACTERS = {"triggers": 80, "tools": 128, "examples": 500, "not_for": 500, "tags": 63}
+MOST_ITEMS = {"triggers": 100, "tools": 64, "examples": 50, "not_for": 50, "tags": 20, "requires": 20}
+MOST_ITEM_CHARACTERS = {"triggers": 80, "tools": 128, "examples": 500, "not_for": 500, "tags": 63, "requires": 63}
 _PLACE_PART = re.compile(r"([A-Za-z_][\w-]*)|\[(\d+)\]")
 _WORD = re.compile(r"\w+")
 # Letters that are drawn like Latin ones; a word that mixes them with Latin means to deceive, or will.
@@ -120,7 +120,8 @@ def _check_values(file: AgentFile, definition: AgentDefinition) -> Iterator[Faul
     if not definition.instructions:
         line = file.front.body_line
         yield Fault(path=file.path, line=line, what="there are no instructions below the front matter; write them")
-    for key, value in (("domain", definition.domain), *(("tags", tag) for tag in definition.tags)):
+    names = [(key, name) for key in ("tags", "requires") for name in getattr(definition, key)]
+    for key, value in (("domain", definition.domain), *names):
         if not IDENTIFIER.fullmatch(value):
             yield file.fault(f"`{key}`: {value!r} is not a name; use `a-z`, `0-9` and `-`", key, containing=value)
     for key, value in structs.asdict(definition.limits).items():

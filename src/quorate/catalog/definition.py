@@ -44,6 +44,8 @@ class AgentDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Requests that sound alike and are not for it."""
     tags: tuple[str, ...] = ()
     """Words to select by."""
+    requires: tuple[str, ...] = ()
+    """What a worker must offer to do its runs, such as `gpu`."""
     replaces: bool = False
     """Whether it stands in for a built-in of the same name, where that is allowed."""
     instructions: str

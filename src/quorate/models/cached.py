@@ -146,9 +146,14 @@ class Cached(Layer):
         self.counts.forgotten += gone
         return gone
 
-    def note_invalidation(self, which: Invalidation) -> None:
+    def note_invalidation(self, which: Invalidation) -> int:
         """Keep no answer that is under way now and that `which` meets: for whoever empties a shared store at once."""
         self._recent.note(which)
+        return 0
+
+    def get_store(self) -> CacheStore:
+        """Return where answers are kept."""
+        return self._store
 
     def _choose_key(self, request: Request) -> bytes | None:
         """The key under which the answer may be kept, or `None` where it may not."""

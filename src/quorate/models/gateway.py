@@ -7,6 +7,7 @@ builds those of a whole plan, which share breakers, limits, budgets and connecti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,6 +41,7 @@ from quorate.specs import Request
 
 if TYPE_CHECKING:
     from quorate.models.budgets.budgets import Budgets
+    from quorate.models.cache.caches import Caches
     from quorate.models.cache.rule import CacheStore
     from quorate.models.guards.guard import Finding, GuardFunction
     from quorate.models.limits.limiter import Limiter
@@ -136,6 +138,13 @@ class Gateway:
             await self._crew.__aexit__(kind, error, trace)
         finally:
             await self.aclose()
+
+    @cached_property
+    def caches(self) -> Caches:
+        """What keeps answers, and is told to forget them."""
+        from quorate.models.cache.caches import Caches  # most gateways keep none
+
+        return Caches(self.parts.cache_store)
 
     def find_model(self, name: str) -> Model:
         """Find a model by its name in full, an alias or a route; the same name gives the same object.
@@ -251,10 +260,12 @@ class Gateway:
 
             embedder = self.find_embedder(plan.semantic.embedder)
             model = Semantic(model, embedder=embedder, rule=plan.semantic, key=key, monotonic=self._clock.monotonic)
+            self.caches.add(model)
         if plan.cache is not None:
             from quorate.models.cached import Cached  # as probes
 
             model = Cached(model, rule=plan.cache, store=parts.cache_store, key=key, monotonic=self._clock.monotonic)
+            self.caches.add(model)
         if plan.guards:
             from quorate.models.guarded import Guarded
             from quorate.models.guards.guard import build_guards

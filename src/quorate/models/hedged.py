@@ -130,7 +130,7 @@ class Hedged(Layer):
         """Make a call, and once more after a while; give the first answer and how many calls there were."""
         won: list[T] = []
         failed: list[QuorateError] = []
-        calls = 1
+        calls, is_over = 1, False
         changed = asyncio.Event()
 
         async def run() -> None:
@@ -160,11 +160,14 @@ class Hedged(Layer):
                         tasks.append(group.create_task(run()))
                 for task in tasks:
                     task.cancel()
+            is_over = True
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
             if calls == 2:
                 self._budget.settle(failed=not won)
+            if won and drop is not None and not is_over:  # whoever asked has left before being told of the answer
+                await drop(won[0])
         if not won:
             raise failed[-1]
         return won[0], calls

@@ -137,6 +137,13 @@ class Semantic(Layer):
         self.counts.forgotten += before - self._size
         return before - self._size
 
+    def note_invalidation(self, which: Invalidation) -> int:
+        """Do the same: its answers are in no store."""
+        return self.invalidate(which)
+
+    def get_store(self) -> None:
+        """Return that there is no store."""
+
     async def _ask(self, request: Request) -> _Asked | None:
         """Turn a request's question into a vector, or return `None` where it is not compared."""
         question = find_question(request)

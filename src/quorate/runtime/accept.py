@@ -47,6 +47,7 @@ class Order(Struct, frozen=True, kw_only=True):
     principal: str
     idempotency_key: str | None
     labels: dict[str, str]
+    trace: str = ""
 
     @property
     def digest(self) -> str:
@@ -97,6 +98,7 @@ class Acceptor:
             principal=order.principal,
             run_id=new_id("run"),
             idempotency_key=order.idempotency_key,
+            trace=order.trace,
         )
         if order.idempotency_key is not None:
             run_id = await reserve_run(

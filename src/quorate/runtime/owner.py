@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from quorate.errors import Fenced, QuorateError, Unavailable
 from quorate.events import RunSummary
@@ -71,15 +71,17 @@ class Owner:
             except (QuorateError, TimeoutError):
                 continue  # others wait for a whole lease before they declare anybody dead
 
-    async def find_work(self, *, limit: int) -> list[RunSummary]:
-        """Find runs that nobody works on, oldest first; none before the lease began.
+    async def find_work(self, *, limit: int, agents: Sequence[str] | None = None) -> list[RunSummary]:
+        """Find runs that nobody works on, oldest first, of some agents or of all; none before the lease began.
 
         Raises:
             Unavailable: The store cannot be reached.
         """
         if self._lease is None:
             return []
-        return await self._leases.find_work(self._lease, ttl_s=self.ttl_s, limit=limit)
+        if agents is None:
+            return await self._leases.find_work(self._lease, ttl_s=self.ttl_s, limit=limit)
+        return await self._leases.find_work(self._lease, ttl_s=self.ttl_s, limit=limit, agents=agents)
 
     async def is_away(self, owner: str, *, now: float) -> bool:
         """Whether nobody beats the lease that covers a run any more, as far as can be told at wall time `now`.

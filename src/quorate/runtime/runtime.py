@@ -18,16 +18,18 @@ from quorate.agent.offload import Offloaded
 from quorate.agent.replay import replay
 from quorate.agent.result import RunResult
 from quorate.agent.run import Run, RunOptions
+from quorate.agent.traced import Traced
 from quorate.catalog.load import Catalog
 from quorate.clock import Clock
 from quorate.errors import Conflict, Fenced, InvalidInput, NotFound, UnknownName
 from quorate.events import ENDINGS, AnyEvent, CancelRequested, Event, RunSummary, RunWaiting, Status, summarize
 from quorate.ids import check_id
 from quorate.messages import Message, build_user_message
-from quorate.ports import Log, RunOrder, Store
+from quorate.ports import Log, RunOrder, Store, Toolset
 from quorate.runtime.accept import Acceptance, Acceptor, Order
 from quorate.runtime.acts import noted
 from quorate.runtime.control import append_control, build_cancel, end_resting, park, read_run
+from quorate.runtime.elsewhere import ElsewhereModel, build_elsewhere, find_elsewhere
 from quorate.runtime.failures import check_failed
 from quorate.runtime.handle import Items, RunHandle
 from quorate.runtime.owner import Owner
@@ -41,6 +43,7 @@ from quorate.tools.define import AnyTool
 if TYPE_CHECKING:
     from quorate.models.gateway import Gateway
     from quorate.runtime.courier import Courier
+    from quorate.runtime.watching import Watching
     from quorate.state.artifacts import ArtifactStore
     from quorate.state.audit import AuditTrail
     from quorate.state.scopes import StateStore
@@ -77,6 +80,10 @@ class Runtime:
         """The record of runs; while it cannot be reached, it is waited for."""
         self.find_agent = find_agent
         """Put an agent of the catalog together, by its name and the name of a model."""
+        self.given: Mapping[str, AnyAgent] = {}
+        """Agents that whoever opened the runtime gave it as objects, by name."""
+        self.watching: Watching | None = None
+        """What shows traces and counts of what happens here; there is none where nobody wants them."""
         self.gateway = gateway
         """The models there are by name, and the limits, budgets and caches before them."""
         self.courier = courier
@@ -86,6 +93,8 @@ class Runtime:
         """Whose runs these are: those of others are absent."""
         self.owner = Owner(store.leases, ttl_s=settings.worker.lease_s)
         """This process as an owner of runs."""
+        self.hands_over = False
+        """Whether any worker may go on at once with what is submitted here and left."""
         self._group = group
         self._live: dict[tuple[str, str], RunHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -143,12 +152,14 @@ class Runtime:
         idempotency_key: str | None = None,
         start: bool = True,
         labels: Mapping[str, str] | None = None,
+        trace: str | None = None,
     ) -> RunHandle:
         """Accept a task; once this returns, the run is recorded.
 
         Args:
             task: What to do.
-            agent: Who does it: a name from the catalog, or an agent; found by the task's words when not given.
+            agent: Who does it: a name from the catalog, or an agent; found by the task's words when not given. What
+                is queued may be for an agent that only workers of the fleet know.
             model: Instead of the agent's own, such as `openai:gpt-5.2` or `playbook`.
             session: The session it belongs to: what was said there before is known.
             limits: Instead of the agent's own.
@@ -158,6 +169,8 @@ class Runtime:
             idempotency_key: The same key and the same request are the same run, however often it is submitted.
             start: Whether this process works on it; otherwise it is queued for a worker.
             labels: Facts to find the run by; they do not count for whether two submissions are the same.
+            trace: The W3C `traceparent` of whoever asks. When not given, that of the step that asks, where traces are
+                shown.
 
         Raises:
             UnknownName: There is no such agent or model.
@@ -169,7 +182,7 @@ class Runtime:
         if agent is None:
             route = self.catalog.route(message.text)
             agent, marks = route.agent, {**marks, "route.agent": route.agent, "route.reason": route.reason}
-        chosen = self.find_agent(agent, model) if isinstance(agent, str) else agent
+        chosen = await self._choose(agent, model, start=start) if isinstance(agent, str) else agent
         order = Order(
             message=message,
             agent=named,
@@ -180,22 +193,37 @@ class Runtime:
             principal=principal,
             idempotency_key=idempotency_key,
             labels=marks,
+            trace=self._find_trace() if trace is None else trace,
         )
         bounded = cap_limits(limits or chosen.limits, self.settings.limits)
         if not start:
             self._check_queued(chosen, model=model, deps=deps)
-        async with self._noted("run.submit", by=principal, object=f"agent/{chosen.name}") as facts:
-            accepted = await self._acceptor.accept(order, bounded)
-            facts["run"] = accepted.options.run_id or ""
-            if accepted.is_known:
-                return await self._find_known(facts["run"], chosen, deps=deps, start=start)
-            if not start:
-                return await self._enqueue(order, chosen, accepted)
-            return await self._begin(order, chosen, accepted, deps=deps)
+        run_id = ""
+        try:
+            async with self._noted("run.submit", by=principal, object=f"agent/{chosen.name}") as facts:
+                accepted = await self._acceptor.accept(order, bounded)
+                run_id = facts["run"] = accepted.options.run_id or ""
+                if accepted.is_known:
+                    return await self._find_known(run_id, chosen, deps=deps, start=start)
+                if not start:
+                    return await self._enqueue(order, chosen, accepted)
+                return await self._begin(order, chosen, accepted, deps=deps)
+        finally:
+            await self._work_on(run_id)
+
+    async def _choose(self, name: str, model: str | None, *, start: bool) -> AnyAgent:
+        """Find who does a task by name; what a worker does may be for an agent that cannot be opened here."""
+        try:
+            return self.find_agent(name, model)
+        except UnknownName as error:
+            if start or (error.context.get("what"), error.context.get("name")) != ("agent", name):
+                raise
+            return await find_elsewhere(self.store, name, known=(*self.catalog.names(), *self.given))
 
     async def _begin(self, order: Order, chosen: AnyAgent, accepted: Acceptance, *, deps: object) -> RunHandle:
         options = await self._complete(accepted.options)
         run = chosen.open_run(order.message, deps=deps, history=accepted.history, options=options)
+        run.handed_over = self.hands_over
         try:
             return await self._record(run, chosen)
         except Fenced:  # somebody with the same key was quicker
@@ -210,16 +238,16 @@ class Runtime:
         return await self.attach(run_id, agent=chosen, deps=deps)
 
     async def _record(self, run: Run, agent: AnyAgent) -> RunHandle:
-        """Record the beginning of an attempt, and work on it."""
+        """Record the beginning of an attempt, whose handle then begins to work on it."""
         try:
             await run.journal.commit()
         except asyncio.CancelledError:
-            self._start(run, agent)  # it may be recorded all the same, and is then ours to work on
+            self._open(run, agent).begin()  # it may be recorded all the same, and is then ours to work on
             raise
         except BaseException:
             run.scope.close()
             raise
-        return self._start(run, agent)
+        return self._open(run, agent)
 
     async def resume(
         self, run_id: str, *, agent: AnyAgent | None = None, deps: object = None, by: str = "local"
@@ -236,8 +264,11 @@ class Runtime:
             NotFound: There is no such run.
             Conflict: It has ended already.
         """
-        async with self._noted("run.resume", by=by, object=f"run/{run_id}"):
-            return await self._reopen(run_id, agent=agent, deps=deps)
+        try:
+            async with self._noted("run.resume", by=by, object=f"run/{run_id}"):
+                return await self._reopen(run_id, agent=agent, deps=deps)
+        finally:
+            await self._work_on(run_id)
 
     async def _reopen(
         self, run_id: str, *, agent: AnyAgent | None = None, deps: object = None, expected: int | None = None
@@ -270,7 +301,9 @@ class Runtime:
         crashes = summary.crashes + (summary.status == "running")
         try:
             if crashes < self.settings.worker.max_crashes or is_ours:
-                return await self.for_tenant(summary.tenant)._reopen(summary.run, expected=summary.events)
+                handle = await self.for_tenant(summary.tenant)._reopen(summary.run, expected=summary.events)
+                handle.begin()
+                return handle
             _, events = await read_run(self.log, summary.run, tenant=summary.tenant)
             if len(events) == summary.events:
                 note = f"{crashes} attempts in a row ended without saying so: whoever worked on it died."
@@ -311,7 +344,7 @@ class Runtime:
 
         def build(events: Sequence[AnyEvent]) -> RunResult[object]:
             check_failed(events)
-            chosen = agent or self.find_agent(created.agent, created.labels.get("model"))
+            chosen = agent or self._find_reader(created.agent, created.labels.get("model"))
             run = chosen.open_recorded(created, events or known, deps=deps)
             run.scope.close()
             run.messages = [*history, *build_conversation(events or known)]
@@ -322,9 +355,19 @@ class Runtime:
 
         def start(handle: RunHandle) -> None:
             courier = self.courier
-            self._drive(handle, self.follow(run_id) if courier is None else courier.follow(self, run_id))
+            if courier is None:
+                self._drive(handle, self.follow(run_id))
+            else:
+                self._drive(handle, courier.follow(self, run_id, wants_text=lambda: handle.is_watched))
 
         return RunHandle(run_id, created.agent, build=build, cancel=cancel, start=start)
+
+    def _find_reader(self, name: str, model: str | None) -> AnyAgent:
+        """Find what reads the answer of a run; as text, where its agent cannot be opened here."""
+        for chosen in dict.fromkeys((model, None)):
+            with suppress(UnknownName):
+                return self.find_agent(name, chosen)
+        return build_elsewhere(name)
 
     async def _cancel_followed(self, run_id: str, reason: str) -> None:
         try:
@@ -382,7 +425,7 @@ class Runtime:
             NotFound: There is no such run, or it was deleted.
         """
         if self.courier is not None:
-            async with aclosing(self.courier.follow(self, run_id, after=after)) as items:
+            async with aclosing(self.courier.follow(self, run_id, after=after, wants_text=lambda: False)) as items:
                 async for item in items:
                     if isinstance(item, Event):
                         yield item
@@ -496,6 +539,8 @@ class Runtime:
     def _check_queued(self, agent: AnyAgent, *, model: str | None, deps: object) -> None:
         if deps is not None:
             raise InvalidInput("`deps` live in this process: a run that a worker does cannot have them.")
+        if isinstance(agent.model, ElsewhereModel):
+            return
         try:
             self.find_agent(agent.name, model)
         except UnknownName as error:
@@ -531,10 +576,20 @@ class Runtime:
             clock=self.clock,
             owner=self.owner.id,
             services=RunServices(state=lambda: self.state, artifacts=lambda: self.artifacts),
-            wrap=partial(Offloaded, above_bytes=self.settings.artifacts.above_kb << 10),
+            wrap=self._wrap,
         )
 
-    def _start(self, run: Run, agent: AnyAgent) -> RunHandle:
+    def _find_trace(self) -> str:
+        return "" if self.watching is None else self.watching.find_trace()
+
+    def _wrap(self, tools: Toolset) -> Toolset:
+        """Put around the tools of every run what a runtime does for them."""
+        offloaded = Offloaded(tools, above_bytes=self.settings.artifacts.above_kb << 10)
+        if self.watching is not None:
+            return self.watching.wrap(offloaded)
+        return Traced(offloaded) if self.settings.log_format == "json" else offloaded
+
+    def _open(self, run: Run, agent: AnyAgent) -> RunHandle:
         run_id = run.info.run
 
         def build(_: Sequence[AnyEvent]) -> RunResult[object]:
@@ -543,13 +598,30 @@ class Runtime:
         before = self._live.get((self.tenant, run_id))
         if before is not None and before.run is not None:
             before.run.fence()
-        handle = RunHandle(run_id, agent.name, build=build, cancel=run.cancel, run=run)
-        if not run.handed_over:  # whoever submits a run may want to see its first words
-            handle.watch()
-        return self._drive(handle, attempt(run))
+
+        def start(handle: RunHandle) -> None:
+            self._drive(handle, attempt(run))
+
+        handle = RunHandle(run_id, agent.name, build=build, cancel=run.cancel, run=run, start=start)
+        if self.hands_over or not run.handed_over:  # whoever submits a run may want to see its first words
+            handle.keep()
+        if self.courier is not None:
+            self.courier.show(handle)
+        self._live[self.tenant, run_id] = handle
+        return handle
+
+    async def _work_on(self, run_id: str) -> None:
+        """Begin to work on a run whose attempt was recorded, as whoever asked for it is about to hear of it.
+
+        Nobody can watch it before, so what it says would be kept for somebody who may only wait for its end.
+        """
+        handle = self._live.get((self.tenant, run_id))
+        if handle is not None:
+            handle.begin()
+            await asyncio.sleep(0)  # a task that is cancelled before its first step would not say that the run rests
 
     def _drive(self, handle: RunHandle, items: Items) -> RunHandle:
-        self._live[self.tenant, handle.id] = handle
+        self._live.setdefault((self.tenant, handle.id), handle)  # who follows does not hide who works on it
         handle.task = self._spawn(handle.drive(items))
         handle.task.add_done_callback(partial(self._forget, handle))
         return handle
@@ -561,6 +633,8 @@ class Runtime:
             del self._live[place]
         if handle.run is not None:
             handle.run.scope.close()
+            if self.courier is not None:
+                self.courier.hide(handle)
         handle.finish()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:

@@ -10,8 +10,9 @@ async with open_nats_bus("nats://127.0.0.1:4222", streams=rules) as bus, open_ru
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import aclosing, suppress
+import copy
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext, suppress
 
 from msgspec import Struct, structs
 
@@ -29,6 +30,7 @@ from quorate.agent.errand import (
     build_ask_subject,
     build_error,
     build_news_subject,
+    choose_answer,
     encode,
     is_over,
     name_task_queue,
@@ -36,8 +38,9 @@ from quorate.agent.errand import (
     read_task,
 )
 from quorate.bus.deliver import deliver
-from quorate.codec.json import decode
+from quorate.codec.formats import CONTENT_TYPE, Codec, find_codec
 from quorate.codec.schemas.agents import AgentTask
+from quorate.codec.stored import read_stored
 from quorate.errors import (
     Cancelled,
     Conflict,
@@ -50,11 +53,12 @@ from quorate.errors import (
     TooLarge,
     Unavailable,
 )
-from quorate.events import AnyEvent, Event
+from quorate.events import AnyEvent, Event, RunSummary, RunWaiting
 from quorate.ports.bus import Bus, Message
 from quorate.runtime.control import read_run
 from quorate.runtime.handle import RunHandle
 from quorate.runtime.runtime import Runtime
+from quorate.runtime.worker import Worker
 from quorate.specs import Limits
 
 KEPT_S = 7 * 86_400.0
@@ -62,6 +66,10 @@ KEPT_S = 7 * 86_400.0
 GRACE_S = 2.0
 """How much later than at its deadline a run is stopped that did not end by its own limits."""
 RETRY_S = 1.0
+LOOKS = 3
+"""How many times in the life of a lease it is looked for runs that were left."""
+LOOK_S = 0.1
+"""How long is waited between two looks at least, however many more runs are waited for."""
 MAX_FOUND = 1_000
 """Among how many runs that nobody works on one's own is looked for."""
 MAX_EVENT = 900_000
@@ -81,38 +89,102 @@ class Errand(Struct, frozen=True, kw_only=True, omit_defaults=True):
     refused: Refused | None = None
 
 
+class LeftRuns:
+    """Goes on with runs that are waited for here, and that others worked on and left; one look for all of them."""
+
+    def __init__(self, runtime: Runtime, agents: Sequence[str]) -> None:
+        self._runtime = runtime
+        self._agents = agents
+        self._waited: dict[str, int] = {}
+        self._added = asyncio.Event()
+
+    @contextmanager
+    def waiting(self, handle: RunHandle) -> Generator[None]:
+        """Mind a run for a block on which this process does not work."""
+        self._waited[handle.id] = self._waited.get(handle.id, 0) + 1
+        self._added.set()
+        try:
+            yield
+        finally:
+            self._waited[handle.id] -= 1
+            if not self._waited[handle.id]:
+                del self._waited[handle.id]
+
+    async def mind(self) -> None:
+        """Look for them, for ever."""
+        runtime = self._runtime
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(runtime.owner.ttl_s / LOOKS):
+                    await self._added.wait()
+            self._added.clear()
+            if self._waited:
+                with suppress(QuorateError):  # the next look may find more
+                    await runtime.begin()
+                    for summary in await runtime.owner.find_work(limit=MAX_FOUND, agents=self._agents):
+                        await self._take(summary)
+            await asyncio.sleep(LOOK_S)
+
+    async def _take(self, summary: RunSummary) -> None:
+        if summary.run in self._waited:
+            with suppress(Exception):  # an agent is anybody's code: one that cannot be opened holds no other run up
+                await self._runtime.take(summary)
+
+
 class AgentServer:
     """Answers for one agent: takes its tasks as runs, tells how they go, and stops them when asked."""
 
-    def __init__(self, runtime: Runtime, bus: Bus, agent: str, *, principal: str) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        bus: Bus,
+        agent: str,
+        *,
+        principal: str,
+        worker: Worker | None = None,
+        left: LeftRuns | None = None,
+    ) -> None:
         self.agent = agent
-        self._runtime = runtime
+        self._runtime = copy.copy(runtime)
+        self._runtime.hands_over = True  # another server may go on with its runs at once when they are left
         self._bus = bus
         self._tenant = runtime.tenant
         self._principal = principal
+        self._worker = worker
+        self._left = left
 
     async def take(self, message: Message) -> None:
         """Do a task, until its run has ended or rests; a task that comes again is the same run.
 
         Raises:
-            InvalidInput: It is no task for this agent.
+            InvalidInput: It is no task for this agent, or its run was put aside: a dead letter then says why.
             Unavailable: Its run was let go of here.
         """
-        task, watch = read_task(message, tenant=self._tenant, agent=self.agent)
+        asked = read_task(message, tenant=self._tenant, agent=self.agent)
+        task = asked.task
+        codec = find_codec()
         try:
-            handle = await self._open(task)
+            codec = choose_answer(message.headers)
+            handle = await self._open(task, trace=asked.trace)
         except (*REFUSALS, MissingExtra) as error:
             refused = Refused(error.code, error.message)
             await self._note(task.id, refused=refused)
-            await self._tell(task.id, refused)
+            await self._tell(task.id, refused, codec=codec)
             return
-        await self._tell(task.id, Accepted(handle.id))
-        async with asyncio.TaskGroup() as group:
-            minding = group.create_task(self._mind(handle))
-            last = await self._attend(task, handle, watch=watch)
-            minding.cancel()
+        await self._tell(task.id, Accepted(handle.id), codec=codec)
+        with self._minding(handle):
+            last = await self._attend(task, handle, watch=asked.watch, codec=codec)
         if not is_over(last):
             raise Unavailable(f"Run {handle.id!r} was let go of here; another process goes on with it.")
+        if isinstance(last, RunWaiting) and last.reason == "parked":
+            raise InvalidInput(f"Run {handle.id!r} was put aside, and a person must look at it: {last.note}")
+
+    def _minding(self, handle: RunHandle) -> AbstractContextManager[None]:
+        if handle.run is not None:
+            return nullcontext()
+        if self._left is not None:
+            return self._left.waiting(handle)
+        return nullcontext() if self._worker is None else self._worker.following(handle)
 
     async def answer(self) -> None:
         """Answer what is asked about tasks, for ever."""
@@ -122,9 +194,11 @@ class AgentServer:
                 async with self._bus.subscribe(subject, group="servers") as asked:
                     async for message in asked:
                         with suppress(QuorateError):  # whoever asks does so again
-                            standing = await self._answer(read_question(message.data))
+                            codec = choose_answer(message.headers)
+                            standing = await self._answer(read_question(message))
                             if message.reply:
-                                await self._bus.publish(message.reply, encode(standing))
+                                headers = {CONTENT_TYPE: codec.content_type}
+                                await self._bus.publish(message.reply, codec.encode(standing), headers=headers)
             await asyncio.sleep(RETRY_S)
 
     async def _answer(self, question: Question) -> Standing:
@@ -154,7 +228,7 @@ class AgentServer:
             told.append(event)
         return Standing(agent=self.agent, run=known.run, events=tuple(told))
 
-    async def _open(self, task: AgentTask) -> RunHandle:
+    async def _open(self, task: AgentTask, *, trace: str) -> RunHandle:
         """Find or begin the run of a task.
 
         Raises:
@@ -172,59 +246,59 @@ class AgentServer:
                 raise DeadlineExceeded(f"Task {task.id!r} came {-left:.3g} s after its deadline; it was not begun.")
             seconds = task.limits.seconds if left is None else min(left, task.limits.seconds)
             known = await self._note(task.id, limits=structs.replace(task.limits, seconds=seconds))
-        handle = await self._runtime.submit(
-            task.message,
-            agent=self.agent,
-            session=task.session,
-            limits=known.limits,
-            history=task.history,
-            principal=self._principal or task.principal,
-            idempotency_key=f"task/{task.idempotency_key or task.id}",
-        )
+        handle = await self._submit(task, known.limits, trace=trace)
         known = await self._note(task.id, run=handle.id)
         if known.is_stopped:
             await self._stop(handle.id, known.reason)
-        if handle.run is not None:
-            handle.run.handed_over = True  # another server may go on with it at once when it is left
         return handle
 
-    async def _mind(self, handle: RunHandle) -> None:
-        """Go on with a run that others worked on and left, for as long as it is waited for here."""
-        runtime = self._runtime
-        while handle.run is None:
-            with suppress(QuorateError):  # the next look may find more
-                await runtime.begin()
-                for summary in await runtime.owner.find_work(limit=MAX_FOUND):
-                    if summary.run == handle.id and await runtime.take(summary) is not None:
-                        return
-            await asyncio.sleep(runtime.owner.ttl_s / 3)
+    async def _submit(self, task: AgentTask, limits: Limits | None, *, trace: str) -> RunHandle:
+        """Begin the run of a task; where this worker has no room for it, any worker may take it."""
+        with self._worker.reserve() if self._worker is not None else nullcontext(True) as has_room:
+            handle = await self._runtime.submit(
+                task.message,
+                agent=self.agent,
+                session=task.session,
+                limits=limits,
+                history=task.history,
+                principal=self._principal or task.principal,
+                idempotency_key=f"task/{task.idempotency_key or task.id}",
+                start=has_room,
+                trace=trace,
+            )
+            if handle.run is not None:
+                handle.run.handed_over = True  # also one that this process began for somebody else
+                if self._worker is not None:
+                    self._worker.adopt(handle, self._tenant)
+        return handle
 
-    async def _attend(self, task: AgentTask, handle: RunHandle, *, watch: bool) -> AnyEvent | None:
+    async def _attend(self, task: AgentTask, handle: RunHandle, *, watch: bool, codec: Codec) -> AnyEvent | None:
         """Tell how a run goes, and stop it where its deadline passes; return the last of it."""
         left = None if task.deadline is None else max(task.deadline - self._runtime.clock.now(), 0.0) + GRACE_S
         with suppress(TimeoutError):
             async with asyncio.timeout(left):
-                return await self._relay(task, handle, watch=watch)
+                return await self._relay(task, handle, watch=watch, codec=codec)
         await self._stop(handle.id, f"The task's deadline passed {GRACE_S:g} s ago.")
-        return await self._relay(task, handle, watch=watch)
+        return await self._relay(task, handle, watch=watch, codec=codec)
 
-    async def _relay(self, task: AgentTask, handle: RunHandle, *, watch: bool) -> AnyEvent | None:
+    async def _relay(self, task: AgentTask, handle: RunHandle, *, watch: bool, codec: Codec) -> AnyEvent | None:
         """Tell what happens in a run, and return the last of it."""
         last: AnyEvent | None = None
         async with aclosing(handle.stream()) as items:
             async for item in items:
                 if isinstance(item, Event):
                     last = item
-                    await self._tell(task.id, Happened(item))
+                    await self._tell(task.id, Happened(item), codec=codec)
                 elif watch:
-                    await self._tell(task.id, Said(last.seq if last is not None else 0, item))
+                    said = Said(last.seq if last is not None else 0, item)
+                    await self._tell(task.id, said, codec=codec)
         return last
 
-    async def _tell(self, task: str, news: News) -> None:
-        data = encode(news)
+    async def _tell(self, task: str, news: News, *, codec: Codec) -> None:
+        data, headers = codec.encode(news), {CONTENT_TYPE: codec.content_type}
         if len(data) <= MAX_EVENT:
             with suppress(QuorateError):  # whoever waits looks by himself
-                await self._bus.publish(build_news_subject(task, self._tenant), data)
+                await self._bus.publish(build_news_subject(task, self._tenant), data, headers=headers)
 
     async def _stop(self, run: str, reason: str) -> None:
         with suppress(Conflict, NotFound):  # there is nothing left to stop
@@ -237,7 +311,7 @@ class AgentServer:
         entry = await self._runtime.store.values.get(self._place(task))
         if entry is None:
             return Errand(), 0
-        return decode(entry.value, Errand, what=f"task {task!r}"), entry.revision
+        return read_stored(entry.value, Errand, what=f"task {task!r}"), entry.revision
 
     async def _note(self, task: str, **facts: object) -> Errand:
         """Add to what is known of a task, whoever else does so; what was noted first of its limits stays."""
@@ -264,6 +338,7 @@ async def serve_agents(
     principal: str = "bus",
     ack_wait_s: float = 30.0,
     stopping: asyncio.Event | None = None,
+    worker: Worker | None = None,
 ) -> None:
     """Do the tasks that come over a bus for agents, until cancelled, or until `stopping` is set and all have ended.
 
@@ -280,20 +355,24 @@ async def serve_agents(
             on this bus is believed to have checked that.
         ack_wait_s: What `build_task_rules` was told.
         stopping: Set when no more tasks are wanted.
+        worker: Has the runs, as far as it has room; the others are queued for any worker.
 
     Raises:
         UnknownName: There is no such agent, or the bus was not opened with its queue.
     """
     for agent in agents:
         runtime.find_agent(agent, None)
-    servers = [AgentServer(runtime, bus, agent, principal=principal) for agent in agents]
+    left = LeftRuns(runtime, agents) if worker is None else None  # a worker finds them by itself
+    servers = [AgentServer(runtime, bus, agent, principal=principal, worker=worker, left=left) for agent in agents]
     async with asyncio.TaskGroup() as group:
-        answering = [group.create_task(server.answer()) for server in servers]
+        beside = [group.create_task(server.answer()) for server in servers]
+        if left is not None:
+            beside.append(group.create_task(left.mind()))
         async with asyncio.TaskGroup() as working:
             for server in servers:
                 queue = name_task_queue(server.agent)
                 working.create_task(
                     deliver(bus, queue, server.take, concurrency=concurrency, beat_s=ack_wait_s / 3, stopping=stopping)
                 )
-        for task in answering:
+        for task in beside:
             task.cancel()

@@ -18,6 +18,7 @@ from quorate.settings.keys import KeyPath
 
 KEYLESS_MODELS = ("auto", "playbook")
 TARGET_WORDS = ("loopback", "private", "public")
+REACH_WORDS = ("loopback", "private")
 LEAST_KEY_CHARACTERS = 16
 POSTGRES = ("postgresql", "postgres")
 """Schemes of the URLs of PostgreSQL databases."""
@@ -27,6 +28,7 @@ SHOWN = frozenset({"password", "sslpassword"})
 """Secrets that an address may hold where nothing takes them out."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.I)
+_PATTERN = re.compile(r"[a-z0-9*?\[\]!-]{1,63}")
 _PLACEHOLDER = re.compile(r"change.?me|your.?(api.?)?key|example|placeholder|secret|password|x{4,}|\.\.\.|<.*>", re.I)
 NEVER = tuple(ipaddress.ip_network(text) for text in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32"))
 """Link-local and metadata addresses."""
@@ -245,6 +247,32 @@ def _find_target_fault(item: str) -> str:
     return ""
 
 
+def _check_reach(value: object, _: str) -> tuple[str, ...]:
+    items = cast("tuple[str, ...]", value)
+    for item in items:
+        if item in REACH_WORDS:
+            continue
+        try:
+            network = ipaddress.ip_network(item, strict=False)
+        except ValueError as error:
+            raise InvalidInput(f"{item!r} is no place; write `loopback`, `private`, an address or a network") from error
+        if any(network.version == never.version and network.subnet_of(never) for never in NEVER):  # pyright: ignore[reportArgumentType]
+            raise InvalidInput(f"{item!r} is link-local or metadata, which is never reached; take it out")
+    return items
+
+
+def _check_patterns(value: object, _: str) -> tuple[str, ...]:
+    items = cast("tuple[str, ...]", value)
+    for item in items:
+        if not _PATTERN.fullmatch(item):
+            raise InvalidInput(f"{item!r} is no agent's name or glob; write one such as `host*`")
+    return items
+
+
+def _check_names(value: object, _: str) -> tuple[str, ...]:
+    return tuple(check_id(item, "capability") for item in cast("tuple[str, ...]", value))
+
+
 _MAY_BE_EMPTY: tuple[KeyPath, ...] = (
     ("database",),
     ("gateway",),
@@ -267,7 +295,10 @@ _CHECKS: Mapping[KeyPath, Callable[[object, str], object]] = {
     ("openai", "base_url"): _check_url,
     ("openai", "api_key"): _check_key,
     ("probe", "allow"): _check_targets,
+    ("webhooks", "allow"): _check_reach,
     ("agents", "directories"): _check_directories,
+    ("worker", "agents"): _check_patterns,
+    ("worker", "capabilities"): _check_names,
     ("bus", "url"): _check_bus,
     ("bus", "token"): _check_key,
     ("bus", "credentials_file"): _check_file,

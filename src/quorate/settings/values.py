@@ -41,6 +41,7 @@ class OpenAISettings(Struct, frozen=True, kw_only=True):
 
 Count = Annotated[int, Meta(gt=0)]
 Amount = Annotated[float, Meta(gt=0, le=1e9)]
+Share = Annotated[float, Meta(gt=0, le=1)]
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True):
@@ -116,6 +117,47 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
         Meta(ge=0, le=86_400, description="How long a run waits for a database that is away.", examples=[60]),
     ] = 60.0
     """How long a run waits for a database that cannot be reached, in seconds; its attempt then ends, resumable."""
+    agents: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Which agents a worker does, by name or glob. Without any: all that it knows.",
+            examples=[["network-diagnostics", "host*"]],
+        ),
+    ] = ()
+    """Which agents a worker does, by name or glob; empty for all that it knows."""
+    capabilities: Annotated[
+        tuple[str, ...],
+        Meta(description="What a worker offers to agents that require it.", examples=[["gpu"]]),
+    ] = ()
+    """What a worker offers to agents that require it."""
+    beat_s: Annotated[
+        float,
+        Meta(gt=0, le=3600, description="How often a worker writes that it is there.", examples=[10]),
+    ] = 10.0
+    """How often a worker writes its row in the registry, in seconds; it is gone after three of them are missed."""
+    grace_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="How long runs may still end by themselves when their worker is told to stop.",
+            examples=[20],
+        ),
+    ] = 0.0
+    """How long runs may still end by themselves before a worker that is told to stop hands them over, in seconds."""
+    max_memory_mb: Annotated[
+        Count | None,
+        Meta(description="From how much memory on a worker takes no more runs, in megabytes.", examples=[800]),
+    ] = None
+    """From how many megabytes of 1,000,000 bytes on a worker takes no more runs."""
+    max_memory_share: Annotated[
+        Share | None,
+        Meta(
+            description="The same as a share of what its container, or else its machine, has.",
+            examples=[0.8],
+        ),
+    ] = None
+    """From which share of its container's or machine's memory on a worker takes no more runs."""
 
 
 class ArtifactSettings(Struct, frozen=True, kw_only=True):
@@ -200,6 +242,158 @@ class BusSettings(Struct, frozen=True, kw_only=True):
         str, Meta(description="As whom we talk there: answers come to that one's inbox.", examples=["worker"])
     ] = "local"
     """As whom we talk."""
+    events: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Whether what happens in runs is told as events over the bus, and kept there to be read again. All "
+                "processes of a database say the same."
+            ),
+            examples=[True],
+        ),
+    ] = False
+    """Whether what happens in runs is told as events over the bus; a worker of all does it."""
+
+
+class WebhookSettings(Struct, frozen=True, kw_only=True):
+    """Who outside is told of what happens, by webhooks."""
+
+    enabled: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Whether what happens is kept for webhooks, and workers deliver it. All processes of a database say "
+                "the same."
+            ),
+            examples=[True],
+        ),
+    ] = False
+    """Whether what happens is kept for webhooks, and workers deliver it."""
+    allow: Annotated[
+        tuple[str, ...],
+        Meta(
+            description=(
+                "Where webhooks may be beside public addresses: `loopback`, `private`, addresses and networks. "
+                "Link-local and metadata addresses are never reached."
+            ),
+            examples=[["10.2.0.0/16"]],
+        ),
+    ] = ()
+    """Where webhooks may be beside public addresses."""
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True):
+    """How runs are reached over HTTP."""
+
+    host: Annotated[str, Meta(description="At which address `quorate serve` listens.", examples=["127.0.0.1"])] = (
+        "127.0.0.1"
+    )
+    """At which address it listens."""
+    port: Annotated[
+        int, Meta(ge=0, le=65_535, description="At which port; 0 for any that is free.", examples=[8080])
+    ] = 8080
+    """At which port it listens; 0 for any that is free."""
+    open: Annotated[
+        bool,
+        Meta(
+            description="Whether requests without a key are let in, as an operator; on loopback only.", examples=[False]
+        ),
+    ] = False
+    """Whether requests without a key are let in, as an operator; on loopback only."""
+    works: Annotated[
+        bool, Meta(description="Whether the server does runs itself, or leaves them to workers.", examples=[False])
+    ] = True
+    """Whether the server does runs itself, or leaves them to workers."""
+    secret: Annotated[
+        Secret | None,
+        Meta(
+            description=(
+                "What API keys are hashed with: 32 random bytes in hexadecimal, the same for all servers of a "
+                "database. Without one, a file beside the database holds it."
+            ),
+            examples=["${QUORATE_KEY_SECRET}"],
+        ),
+    ] = None
+    """What API keys are hashed with; hidden in every text form."""
+    hosts: Annotated[
+        tuple[str, ...],
+        Meta(description="Which `Host` headers are answered; all of them without any.", examples=[["agents.acme.com"]]),
+    ] = ()
+    """Which `Host` headers are answered; all of them without any."""
+    origins: Annotated[
+        tuple[str, ...],
+        Meta(description="Web pages of which origins may ask (CORS).", examples=[["https://console.acme.com"]]),
+    ] = ()
+    """Web pages of which origins may ask."""
+    connections: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="How many connections one address may have at once; more where a proxy is in front.",
+            examples=[10_000],
+        ),
+    ] = 1_000
+    """How many connections one address may have at once."""
+
+
+class TelemetrySettings(Struct, frozen=True, kw_only=True):
+    """What of what happens is shown to those who operate this; nothing is, until one of these says so."""
+
+    endpoint: Annotated[
+        str,
+        Meta(
+            description="Where traces and counts are sent by OTLP; for HTTP without the path.",
+            examples=["http://127.0.0.1:4318"],
+        ),
+    ] = ""
+    """Where traces and counts are sent by OTLP."""
+    protocol: Annotated[
+        Literal["http/protobuf", "grpc"], Meta(description="What the receiver speaks.", examples=["grpc"])
+    ] = "http/protobuf"
+    """What the receiver speaks."""
+    headers: Annotated[
+        Secret | None,
+        Meta(description="Headers for the receiver, as `name=value,name=value`.", examples=["${OTLP_HEADERS}"]),
+    ] = None
+    """Headers for the receiver; hidden in every text form."""
+    console: Annotated[
+        bool, Meta(description="Whether spans are printed on standard error, for development.", examples=[True])
+    ] = False
+    """Whether spans are printed."""
+    metrics: Annotated[
+        str,
+        Meta(
+            description="Where Prometheus may scrape a worker: a port of this machine, on loopback.",
+            examples=["127.0.0.1:9464"],
+        ),
+    ] = ""
+    """Where Prometheus may scrape a worker; loopback only."""
+    share: Annotated[float, Meta(ge=0, le=1, description="The share of traces that is shown.", examples=[0.1])] = 1.0
+    """The share of traces that is shown, 0 to 1."""
+    keep_errors: Annotated[
+        bool, Meta(description="Whether traces of runs that failed are shown anyway.", examples=[True])
+    ] = True
+    """Whether traces of runs that failed are shown though they were not drawn."""
+    keep_slower_s: Annotated[
+        Amount | None,
+        Meta(description="From how many seconds on a run's trace is shown anyway.", examples=[30]),
+    ] = None
+    """From how many seconds on a run's trace is shown though it was not drawn."""
+    content: Annotated[
+        bool,
+        Meta(description="Whether traces hold what people, models and tools said. It may be private.", examples=[True]),
+    ] = False
+    """Whether traces hold what people, models and tools said."""
+    interval_s: Annotated[float, Meta(gt=0, le=3600, description="How often what happened is sent.", examples=[5])] = (
+        5.0
+    )
+    """How often what happened is sent, in seconds."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is shown to anybody."""
+        return bool(self.endpoint or self.metrics or self.console)
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -256,6 +450,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The only directory that file tools may read; absolute once loaded, empty for no confinement."""
     log_level: Annotated[Level, Meta(description="What is logged to standard error.", examples=["info"])] = "warning"
     """What is logged to standard error."""
+    log_format: Annotated[
+        Literal["text", "json"],
+        Meta(description="How it is logged: for people, or a line of JSON each with its trace.", examples=["json"]),
+    ] = "text"
+    """How it is logged."""
     openai: OpenAISettings = OpenAISettings()
     """How to reach OpenAI, or a server that speaks its protocol."""
     limits: LimitSettings = LimitSettings()
@@ -270,12 +469,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Where bytes that are too large for messages go."""
     bus: BusSettings = BusSettings()
     """How processes tell each other what is new."""
+    webhooks: WebhookSettings = WebhookSettings()
+    """Who outside is told of what happens."""
+    server: ServerSettings = ServerSettings()
+    """How runs are reached over HTTP."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """What of what happens is shown to those who operate this."""
     credentials: dict[str, Secret] = {}
     """What other model providers need, as variables such as `GROQ_API_KEY` gave it; no setting itself."""
 
     def list_secrets(self) -> tuple[Secret, ...]:
         """List every secret there is, so that what is written for others can be kept free of them."""
-        named = (self.openai.api_key, self.artifacts.keys, self.bus.token)
+        named = (self.openai.api_key, self.artifacts.keys, self.bus.token, self.telemetry.headers, self.server.secret)
         others = [secret for name, secret in self.credentials.items() if not name.endswith(PLAIN)]
         return (*(secret for secret in named if secret is not None), *others)
 
@@ -283,6 +488,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     def is_server(self) -> bool:
         """Whether the database is a server's, not a file."""
         return "://" in self.database
+
+    @property
+    def keeps_notices(self) -> bool:
+        """Whether the database notes what others are told of: over the bus, or by webhooks."""
+        return bool(self.bus.events and self.bus.url) or self.webhooks.enabled
+
+    def without_notices(self) -> Settings:
+        """Return the same settings for somebody of whose work nobody is told."""
+        quiet = structs.replace(self.webhooks, enabled=False)
+        return structs.replace(self, bus=structs.replace(self.bus, events=False), webhooks=quiet)
 
     def build_database_url(self) -> Secret:
         """Return the URL to connect to a database server with, its password put back in."""

@@ -17,11 +17,14 @@ from quorate.state.archive.lines import Advance, encode_line, ignore_progress
 from quorate.state.archive.reading import read_whole, scan_runs
 from quorate.state.audit import AuditTrail
 from quorate.state.erasure.inventory import ENDED, Surveyor
+from quorate.state.erasure.notices import drop_notices
 from quorate.state.sessions.records import Records
 from quorate.state.sessions.session import ENDED as ENDED_SESSIONS
 
 Why = Literal["age", "count", "size"]
 """Which bound takes a run."""
+TOGETHER = 1000
+"""After how many runs their notices go, too."""
 
 
 class RetentionPolicy(Struct, frozen=True, kw_only=True):
@@ -243,6 +246,7 @@ async def _prune(
         if taken.run.session:
             counts[taken.run.tenant, taken.run.session] += 1
     unchanged: dict[tuple[str, str], bool] = {}
+    gone = set[str]()
     for taken in plan.taken:
         summary = taken.run
         surveyor = surveyors.setdefault(summary.tenant, Surveyor(store, tenant=summary.tenant, clock=clock))
@@ -255,12 +259,17 @@ async def _prune(
                 skipped += 1
                 continue
         artifacts += await forget_run(store, surveyor, summary)
+        gone.add(summary.run)
+        if len(gone) >= TOGETHER:
+            await drop_notices(store.outbox, gone)
+            gone.clear()
         runs, events = runs + 1, events + summary.events
         if audit is not None and audit.tenant == summary.tenant:
             await audit.append(
                 "run.delete", principal=by, object=f"run/{summary.run}", reason=f"retention: {taken.why}"
             )
         progress("runs deleted", runs, len(plan.taken))
+    await drop_notices(store.outbox, gone)
     return PruneReport(plan=plan, runs=runs, events=events, artifacts=artifacts, skipped=skipped)
 
 
@@ -272,7 +281,8 @@ async def forget_run(store: Store, surveyor: Surveyor, summary: RunSummary) -> i
             if record.access == "run" and not record.shares:
                 await surveyor.delete_artifact(record.info)
                 gone += 1
-    for key in (*await surveyor.find_run_values(summary.run), *await surveyor.find_submission(summary.run)):
+    traces = (*await surveyor.find_submission(summary.run), *await surveyor.find_deliveries(summary.run))
+    for key in (*await surveyor.find_run_values(summary.run), *traces):
         await store.values.delete(key)
     await store.log.delete(summary.run)
     return gone

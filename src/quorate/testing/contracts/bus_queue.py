@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from msgspec import structs
+
 from quorate.errors import InvalidInput, RateLimited
 from quorate.ports.bus import Bus, Delivery, Message, StreamRule, Work
 from quorate.testing.contracts.building import expect, run_together
 from quorate.testing.contracts.bus import PATIENCE_S, OpenBus, PassTime, take, wait_total
 
-ACK_WAIT_S = 0.5
-"""Short, as some brokers have a clock of their own."""
-REST_S = 0.2
+ACK_WAIT_S = 1.5
+"""Short, as some brokers have a clock of their own, and long enough for a machine that is busy with other things."""
+REST_S = 1.0
 TASK = "ai.agent.tasks.acme.net"
 DEAD = "ai.dead.tasks.acme"
 TASKS = StreamRule(
@@ -20,10 +22,13 @@ TASKS = StreamRule(
     subjects=("ai.agent.tasks.acme.>",),
     kind="work",
     max_messages=50,
-    ack_wait_s=ACK_WAIT_S,
+    ack_wait_s=60.0,
     max_deliver=3,
-    backoff_s=(REST_S,),
+    backoff_s=(0.2,),
 )
+FORGETFUL = structs.replace(TASKS, ack_wait_s=ACK_WAIT_S)
+"""For tests in which somebody says nothing."""
+RESTING = structs.replace(TASKS, backoff_s=(REST_S,))
 EVENTS = StreamRule(name="events", subjects=("ai.events.>",), kind="events", max_messages=20)
 EVENT = "ai.events.runs.acme"
 
@@ -123,7 +128,7 @@ class BusQueueContract:
                 await bus.enqueue(TASK, b"bad", headers={"a": "b"}, id="t1")
                 await bus.enqueue(TASK, b"good")
                 for _ in range(4):
-                    await pass_time(REST_S + 0.05)
+                    await pass_time(0.25)
                 (letter,) = await take(live, 1)
             worker.cancel()
             assert attempts == [1, 2, 3]
@@ -139,7 +144,7 @@ class BusQueueContract:
 
     async def test_failed_work_rests_before_it_comes_again(self, open_bus: OpenBus, pass_time: PassTime) -> None:
         """For as long as the rule says, or whoever failed; others are not held up."""
-        async with open_bus(streams=[TASKS]) as bus, bus.work("tasks") as pieces:
+        async with open_bus(streams=[RESTING]) as bus, bus.work("tasks") as pieces:
             await bus.enqueue(TASK, b"one")
             await bus.enqueue(TASK, b"two")
             first = await anext(aiter(pieces))
@@ -159,7 +164,7 @@ class BusQueueContract:
     async def test_work_of_somebody_who_died_comes_again(self, open_bus: OpenBus, pass_time: PassTime) -> None:
         """After a silence, and not before; who says that it is under way keeps it."""
         async with (
-            open_bus(streams=[TASKS]) as bus,
+            open_bus(streams=[FORGETFUL]) as bus,
             bus.work("tasks") as pieces,
             bus.work("tasks") as others,
             asyncio.TaskGroup() as tasks,
@@ -168,7 +173,7 @@ class BusQueueContract:
             piece = await anext(aiter(pieces))
             waiting = tasks.create_task(take_one(others))
             for _ in range(4):
-                await pass_time(ACK_WAIT_S * 0.6)
+                await pass_time(ACK_WAIT_S * 0.3)
                 assert not waiting.done(), "somebody else was given what is under way"
                 await piece.in_progress()
             await pass_time(ACK_WAIT_S + 0.1)
@@ -180,7 +185,7 @@ class BusQueueContract:
 
     async def test_work_that_kills_its_workers_is_put_aside(self, open_bus: OpenBus, pass_time: PassTime) -> None:
         """Deliveries are counted also of those who never answered; the last letter says so."""
-        async with open_bus(streams=[TASKS]) as bus, bus.work("tasks", max_in_flight=8) as pieces:
+        async with open_bus(streams=[FORGETFUL]) as bus, bus.work("tasks", max_in_flight=8) as pieces:
             await bus.enqueue(TASK, b"poison")
             for attempt in (1, 2, 3):
                 async with asyncio.timeout(PATIENCE_S):
@@ -268,7 +273,7 @@ class BusQueueContract:
 
     async def test_work_that_was_forgotten_makes_room(self, open_bus: OpenBus, pass_time: PassTime) -> None:
         """Whoever never answers is not blocked by it for ever."""
-        async with open_bus(streams=[TASKS]) as bus, bus.work("tasks", max_in_flight=1) as pieces:
+        async with open_bus(streams=[FORGETFUL]) as bus, bus.work("tasks", max_in_flight=1) as pieces:
             await bus.enqueue(TASK, b"x")
             first = await take_one(pieces)
             await pass_time(ACK_WAIT_S + 0.1)
@@ -286,11 +291,8 @@ class BusQueueContract:
                 await bus.enqueue(TASK, str(number).encode())
             async with bus.work("tasks") as pieces:
                 await anext(aiter(pieces))
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            taken = await take_work(bus, 5)
+            taken = await take_work(bus, 5)  # which has less patience than the rule
             assert sorted(piece.message.data for piece in taken) == [str(number).encode() for number in range(5)]
-            assert loop.time() - began < ACK_WAIT_S
 
     async def test_draining_ends_the_loop_of_a_worker(self, open_bus: OpenBus) -> None:
         """Also one that waits for work."""

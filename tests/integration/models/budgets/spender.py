@@ -32,12 +32,11 @@ def answer(request: Request) -> After:
 async def main(address: str, seconds: str) -> None:
     opened = open_postgres_store(address) if address.startswith("postgres") else open_sqlite_store(address)
     async with opened as store:
-        budgets = Budgets(RULES, values=store.values, ledger=Ledger(store.values), wait_s=5.0)
+        budgets = Budgets(RULES, values=store.values, ledger=Ledger(store.values), wait_s=30.0)
         profile = ModelProfile(name="openai:gpt-5.2", max_output_tokens=1000)
         script = answer if seconds == "0" else (lambda request: After(float(seconds), "never"))
-        model = Budgeted(
-            ScriptedModel(script, profile=profile), budgets=budgets, price=PRICE, count=lambda request, name: 250
-        )
+        asked = ScriptedModel(script, profile=profile)
+        model = Budgeted(asked, budgets=budgets, price=PRICE, count=lambda request, name: 250)
         booked = calls = refused = 0
 
         async def spend() -> None:
@@ -57,7 +56,8 @@ async def main(address: str, seconds: str) -> None:
             for _ in range(5):
                 group.create_task(spend())
             if seconds != "0":
-                await asyncio.sleep(0.5)
+                while len(asked.requests) < 5:
+                    await asyncio.sleep(0.01)
                 print("held=1", flush=True)
         print(f"booked={booked} calls={calls} refused={refused}", flush=True)
 

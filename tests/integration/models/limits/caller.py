@@ -25,7 +25,7 @@ RULES = {"each": EACH, "all": (*EACH, ALL)}
 
 async def open_limits(kind: str, address: str, stack: AsyncExitStack) -> LimitStore:
     if kind == "valkey":
-        return await stack.enter_async_context(open_redis_limits(address))
+        return await stack.enter_async_context(open_redis_limits(address, timeout_s=30))
     opened = open_postgres_store(address) if kind == "postgres" else open_sqlite_store(address)
     return ValueLimits((await stack.enter_async_context(opened)).values)
 

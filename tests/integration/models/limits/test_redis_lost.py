@@ -19,7 +19,7 @@ async def test_without_its_server_nothing_passes_and_with_it_again_everything_do
     port, url = server.port, server.connection_url
     async with AsyncExitStack() as stack:
         stack.callback(server.terminate)
-        limits = await stack.enter_async_context(open_redis_limits(url, timeout_s=1.0))
+        limits = await stack.enter_async_context(open_redis_limits(url, timeout_s=10.0))
         limiter = Limiter([LimitRule(requests=3, policy="refuse")], store=limits)
         claims = limiter.find_claims(Caller(), model="m")
         await limiter.enter(claims)

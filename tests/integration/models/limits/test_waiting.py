@@ -28,7 +28,7 @@ async def test_all_pass_in_turn(kind: str, request: pytest.FixtureRequest, tmp_p
         limiters: list[Limiter] = []
         for _ in range(2):
             if url:
-                store = await stack.enter_async_context(open_redis_limits(url))
+                store = await stack.enter_async_context(open_redis_limits(url, timeout_s=30))
             else:
                 opened = await stack.enter_async_context(open_sqlite_store(tmp_path / "quorate.db"))
                 store = ValueLimits(opened.values)

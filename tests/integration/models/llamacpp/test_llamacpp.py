@@ -50,7 +50,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert line.startswith("http://127.0.0.1:"), log.read_text()[-2_000:]
         yield f"{line}/v1"
         process.stdin.close()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def connect(address: str) -> Retrying:

@@ -109,8 +109,8 @@ async def test_equal_runs_at_once_are_paid_for_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pieces", [0, 1, 3])
 async def test_streams_that_are_left_are_booked_and_hold_nothing(tmp_path: Path, pieces: int) -> None:
-    """After so many pieces, through all layers; nothing is left running."""
-    words = "one two three four five six seven eight nine ten " * 4
+    """After so many pieces, or cancelled (0) in the middle, through all layers; nothing is left running."""
+    words = "one two three four five six seven eight nine ten " * 1000
     gateway = '[[guard]]\nname = "p"\nkind = "pii"\n[[budget]]\nname = "b"\nscope = "tenant"\nusd = 1.0\n'
     async with (
         provider_server([Answer(text=words, piece=10, pause_s=0.01)] * 2) as server,
@@ -119,10 +119,14 @@ async def test_streams_that_are_left_are_booked_and_hold_nothing(tmp_path: Path,
         assert runtime.gateway is not None
         before = len(asyncio.all_tasks())
         items = runtime.gateway.find_model("openai:gpt-5-mini").stream(REQUEST)
-        task = asyncio.ensure_future(_take(items, pieces))
-        await asyncio.sleep(0.1)
+        some = asyncio.Event()
+        task = asyncio.ensure_future(_take(items, pieces, some))
+        async with asyncio.timeout(60):
+            await some.wait()
+            if pieces:
+                await task
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.wait((task,))
         booked = [one.row async for one in Ledger(runtime.store.values).read()]
         assert [(row.calls, row.cut_calls) for row in booked] == [(0, 1)]
         assert booked[0].cut_usd > 0
@@ -131,10 +135,12 @@ async def test_streams_that_are_left_are_booked_and_hold_nothing(tmp_path: Path,
         assert len(asyncio.all_tasks()) <= before + 1
 
 
-async def _take(items, pieces: int) -> None:  # type: ignore[no-untyped-def]
+async def _take(items, pieces: int, some: asyncio.Event) -> None:  # type: ignore[no-untyped-def]
     taken = 0
     async for item in items:
         taken += isinstance(item, TextDelta)
+        if taken:
+            some.set()
         if pieces and taken >= pieces:
             await items.aclose()
             return

@@ -84,14 +84,15 @@ def let_go(*children: Child) -> None:
         child.stdin.flush()
 
 
-def read_rest(child: Child) -> list[str]:
-    """End a scheduler, and return what it said that it submitted."""
-    out, _ = child.communicate(timeout=30)
+def read_rest(child: Child) -> list[tuple[str, float]]:
+    """End a scheduler, and return the moments that it said it submitted."""
+    out, _ = child.communicate(timeout=60)
     assert child.returncode == 0
-    return [line for line in out.splitlines() if line.startswith("fired ")]
+    said = [line.split() for line in out.splitlines() if line.startswith("fired ")]
+    return [(label.partition("/")[2], float(moment)) for _, label, moment, _ in said]
 
 
-async def wait_until(runtime: Runtime, is_so: Callable[[list[RunSummary]], bool], *, within_s: float = 30) -> None:
+async def wait_until(runtime: Runtime, is_so: Callable[[list[RunSummary]], bool], *, within_s: float = 60) -> None:
     deadline = time.monotonic() + within_s
     while not is_so(await runtime.list_runs(limit=1000)):
         assert time.monotonic() < deadline, await runtime.list_runs()
@@ -109,19 +110,20 @@ async def test_cron_fires_once_across_three_schedulers(runtime: Runtime, start: 
     schedulers = [start("schedule", runtime.settings.database) for _ in range(3)]
     let_go(*schedulers)
     await wait_until(runtime, lambda runs: len(runs) >= 65)
-    said = [line for scheduler in schedulers for line in read_rest(scheduler)]
-    # What one of them was in the middle of when it was asked to stop.
-    await Scheduler(runtime, takeover_s=0, tell=lambda happened: said.append(happened.what)).look()
+    said = Counter(moment for scheduler in schedulers for moment in read_rest(scheduler))
+    # What one of them was in the middle of when it was asked to stop; it may not have come to say so.
+    await Scheduler(runtime, takeover_s=0, tell=lambda _: None).look()
     moments = await read_moments(runtime)
     assert set(moments.values()) == {1}, "a moment was submitted twice"
+    assert set(said.values()) == {1}, "two said that a moment was theirs"
+    assert said.keys() <= moments.keys()
     for record in records:
         kept = await Schedules(runtime).get(record.schedule.name)
-        expected = [m for m in list_first(record, 5) if m <= kept.decided]
+        expected = [m for m in list_first(record, 30) if m <= kept.decided]
         assert sorted(m for name, m in moments if name == record.schedule.name) == expected
         assert (kept.fired, kept.missed, len(expected) >= 3) == (len(expected), 0, True)
     seconds = sorted(moment for name, moment in moments if name == "live")
     assert seconds == [live.next + number for number in range(len(seconds)) if live.next is not None]
-    assert len(said) == len(moments)
 
 
 def list_first(record: Record, count: int) -> list[float]:
@@ -139,7 +141,7 @@ async def test_a_scheduler_that_is_killed_anywhere_leaves_one_run(
     await add_overdue(runtime, "hourly", Every(seconds=3600), ago_s=3600)
     first = start("schedule", runtime.settings.database, when, at)
     let_go(first)
-    assert first.wait(timeout=30) == -signal.SIGKILL
+    assert first.wait(timeout=60) == -signal.SIGKILL
     submitted = len(await runtime.list_runs())
     assert submitted == (at == 2)
     second = start("schedule", runtime.settings.database)
@@ -149,7 +151,7 @@ async def test_a_scheduler_that_is_killed_anywhere_leaves_one_run(
         record = await Schedules(runtime).get("hourly")
         return record.firing is None and record.fired == 1
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not await is_settled():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
@@ -167,17 +169,17 @@ async def test_a_job_whose_worker_is_killed_is_done_once(runtime: Runtime, start
     let_go(scheduler)
     await wait_until(runtime, lambda _: journal.exists())
     first.kill()
-    killed = time.monotonic()
+    first.wait()
+    (left,) = await runtime.store.leases.list_leases()
     gate.touch()
     start("work", runtime.settings.database, journal, gate, LEASE_S, 5)
     await wait_until(runtime, lambda runs: [run.status for run in runs] == ["completed"])
-    took = time.monotonic() - killed
     (summary,) = await runtime.list_runs()
     events = await runtime.log.read(summary.run)
     assert sum(isinstance(event, RunCompleted) for event in events) == 1
-    assert sum(isinstance(event, ATTEMPTS) for event in events) == 2
+    _, again = [event for event in events if isinstance(event, ATTEMPTS)]
+    assert again.time >= left.expires, "not before the dead one's lease had run out"
     assert len(set(journal.read_text().split())) == 2, "two workers began it"
-    assert LEASE_S / 2 < took < 20, "not before the dead one's lease had run out"
     assert (await read_moments(runtime)).total() == 1
 
 
@@ -193,7 +195,7 @@ async def test_a_job_that_kills_its_workers_is_put_aside(runtime: Runtime, start
     await wait_until(runtime, lambda runs: len(runs) == 2)
     for _ in range(3):
         worker = start("work", runtime.settings.database, journal, gate, 0.5, 3)
-        assert worker.wait(timeout=30) == -signal.SIGKILL
+        assert worker.wait(timeout=60) == -signal.SIGKILL
     start("work", runtime.settings.database, journal, gate, 0.5, 3)
     await wait_until(runtime, lambda runs: {(r.agent, r.status) for r in runs} == {("poison", "waiting"), ("clerk", "completed")})  # fmt: skip
     (aside,) = await runtime.list_runs(status="waiting")

@@ -142,3 +142,40 @@ async def test_cancellation_ends_both(how: str) -> None:
     await world.run(leave())
     assert (inner.calls, inner.cancelled, inner.open) == (2, 2, 0)
     assert model._budget._under_way == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_leaves_as_the_answer_comes_leaves_no_stream_open(turns: int) -> None:
+    """Between the first piece and being told of it: the provider must not go on for nobody."""
+    world = World()
+    tasks: list[asyncio.Task[object]] = []
+
+    async def act(_: Request) -> Reply:
+        def leave(left: int) -> None:
+            if left:
+                asyncio.get_running_loop().call_soon(leave, left - 1)
+            else:
+                tasks[0].cancel()
+
+        leave(turns)
+        return reply("so far")
+
+    inner = Actor(act)  # type: ignore[arg-type]
+    model = build(world, inner, delay_s=2.0)
+
+    async def ask() -> None:
+        items = model.stream(REQUEST)
+        try:
+            await anext(items)
+            await asyncio.Event().wait()
+        finally:
+            await items.aclose()
+
+    async def try_it() -> None:
+        tasks.append(asyncio.ensure_future(ask()))
+        await asyncio.wait(tasks)
+        await settle()
+
+    await world.run(try_it())
+    assert tasks[0].cancelled()
+    assert (inner.calls, inner.open) == (1, 0)

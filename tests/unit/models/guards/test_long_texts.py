@@ -57,9 +57,13 @@ async def test_what_was_looked_at_is_not_looked_at_again() -> None:
     history = tuple(Message(role="user", parts=(Text(text=f"{PIECE} {number}"),)) for number in range(MOST_TEXTS + 50))
     request = Request(messages=history)
     await incoming.screen(request, Record(request, None))
+    last = Request(messages=history[-100:])
     begun = time.process_time()
-    screened = await incoming.screen(Request(messages=history[-100:]), Record(request, None))
-    assert time.process_time() - begun < 0.05
+    screened = await incoming.screen(last, Record(request, None))
+    again = time.process_time() - begun
+    begun = time.process_time()
+    await Incoming(Chosen(guards, "input")).screen(last, Record(request, None))
+    assert again < (time.process_time() - begun) / 2, "it costs as much as looking for the first time"
     assert screened.values == {"[EMAIL_1]": "someone@example.com"}
     assert len(incoming._known) <= MOST_TEXTS  # the bound itself
     assert incoming._chars <= MOST_CHARS

@@ -53,6 +53,6 @@ async def test_refused_callers_cost_little_when_there_are_too_many_windows() -> 
     for number in range(500):
         with pytest.raises(Unavailable):
             await store.admit([build_claim(rule, f"late-{number}")], 0)
-    assert time.process_time() - began < 0.25
+    assert time.process_time() - began < 0.5
     now = 61.0
     assert isinstance(await store.admit([build_claim(rule, "late-1")], 0), Ticket)

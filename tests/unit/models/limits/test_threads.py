@@ -1,8 +1,9 @@
 """Is every limit exact when fifty threads call at once?"""
 
 import asyncio
+import time
 from collections import Counter
-from threading import Barrier, Thread
+from threading import Barrier, Thread, local
 
 import pytest
 
@@ -32,7 +33,8 @@ def run_threads(work) -> None:  # type: ignore[no-untyped-def]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(100)
+    assert not any(thread.is_alive() for thread in threads)
     assert not errors
 
 
@@ -68,17 +70,22 @@ def test_each_of_several_rules_is_exact_under_fifty_threads() -> None:
 
 def test_waiters_of_many_threads_are_woken() -> None:
     """Each thread's event loop sleeps until its turn; nobody passes too early, nobody is forgotten. part of row C4"""
-    limiter = Limiter([LimitRule(requests=25, per_s=0.2, max_wait_s=30)])
+    here = local()
     passed: list[float] = []
+
+    def look() -> float:
+        here.now = time.monotonic()
+        return here.now
+
+    limiter = Limiter([LimitRule(requests=25, per_s=0.2, max_wait_s=60)], monotonic=look)
 
     async def call(number: int) -> None:
         for _ in range(3):
             await limiter.enter(limiter.find_claims(Caller(), model="m"))
-            passed.append(asyncio.get_running_loop().time())
+            passed.append(here.now)  # when the limiter looked, not when this thread came to go on
 
     run_threads(call)
     assert len(passed) == 3 * THREADS
     assert limiter.waiting == 0
-    # The moments are taken a little after calls pass.
     passed.sort()
-    assert all(later - earlier > 0.15 for earlier, later in zip(passed, passed[25:], strict=False))
+    assert all(later >= earlier + 0.2 for earlier, later in zip(passed, passed[25:], strict=False))

@@ -99,12 +99,14 @@ def test_nothing_has_no_tokens_and_more_has_more() -> None:
 
 def test_a_long_text_is_sampled() -> None:
     """The work for a text is bounded, and the estimate is that of the whole."""
-    long = PROSE * 5000
-    begun = time.perf_counter()
-    sampled = estimate_text(long)
-    took = time.perf_counter() - begun
-    assert sampled == pytest.approx(5000 * estimate_text(PROSE), rel=0.05)
-    assert took < 0.02
+    long = PROSE * 50_000
+    took: list[float] = []
+    for _ in range(10):
+        begun = time.perf_counter()
+        sampled = estimate_text(long)
+        took.append(time.perf_counter() - begun)
+    assert sampled == pytest.approx(50_000 * estimate_text(PROSE), rel=0.05)
+    assert min(took) < 0.02, "the quickest says what it costs, the others what else the machine does"
 
 
 def test_everything_in_a_request_counts() -> None:
