@@ -145,7 +145,7 @@ def restore(
         await runtime.audit.append("backup.restore", principal=who, object=place, facts=facts)
         return report
 
-    report = run_with_runtime(work)
+    report = run_with_runtime(work, is_news=False)
     if json:
         say_json({"restored": report})
         return 0

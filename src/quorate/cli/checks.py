@@ -17,7 +17,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from quorate.assembly import Parts, load_gateway_plan
+from quorate.assembly import Parts, load_gateway_plan, open_store
 from quorate.cli.words import clean_line
 from quorate.errors import InvalidFiles, MissingExtra, QuorateError
 from quorate.models.plan import GatewayPlan
@@ -34,6 +34,8 @@ LEAST_PYTHON = (3, 11)
 LEAST_FREE_MB = 200
 MOST_CHECKED_BYTES = 256 << 20
 """The size above which a database is not read through: that would take minutes."""
+MOST_WAITING = 1000
+"""How many notices wait where a worker tells them: while one runs there are a few."""
 LOCK_WAIT_S = 1.0
 EXTRAS: tuple[tuple[str, tuple[str, ...], Status, str], ...] = (
     ("cel", ("cel",), "fault", "playbooks need it"),
@@ -88,6 +90,8 @@ def run_checks(*, least_free_mb: int = LEAST_FREE_MB) -> list[Check]:
         _guard("disk", lambda: check_disk(Path(settings.database), least_free_mb=least_free_mb)),
         _guard("bus", lambda: check_bus(settings)),
     ]
+    if settings.keeps_notices:
+        found.append(_guard("notices", lambda: check_notices(settings)))
     gateway = check_gateway(settings)
     found += gateway
     if any(check.status == "fault" for check in gateway):
@@ -175,6 +179,24 @@ def check_bus(settings: Settings) -> Check:
 async def _ask_bus(settings: Settings) -> None:
     async with open_bus(settings) as bus:
         await bus.check_ready()
+
+
+def check_notices(settings: Settings) -> Check:
+    """Check that what others are to be told of does not wait for a worker that never comes."""
+    if not settings.is_server and not Path(settings.database).exists():
+        return Check(name="notices", status="ok", detail="nothing was recorded yet")
+    waiting = asyncio.run(_count_notices(settings))
+    if waiting <= MOST_WAITING:
+        return Check(name="notices", status="ok", detail=f"{waiting} events wait to be told to the bus or to webhooks")
+    detail = f"more than {MOST_WAITING} events wait to be told to the bus or to webhooks, and more come with each run"
+    return Check(
+        name="notices", status="warning", detail=detail, advice="keep a `quorate worker` running: it tells them"
+    )
+
+
+async def _count_notices(settings: Settings) -> int:
+    async with open_store(settings) as store:
+        return len(await store.outbox.pending(limit=MOST_WAITING + 1))
 
 
 def check_gateway(settings: Settings) -> list[Check]:

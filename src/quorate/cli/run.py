@@ -158,7 +158,7 @@ def read_task(text: str) -> str:
             raise InvalidInput(f"The task has more than {MOST_TASK_BYTES} bytes: put the data in a file and name it.")
         text = content.decode("utf-8", "replace")
     if not text.strip():
-        raise InvalidInput('The task is empty: write what to do, such as `quorate run "why is localhost slow?"`.')
+        raise InvalidInput('The task is empty: write what to do, such as `quorate run "why is this machine slow?"`.')
     # Bytes of the command line that are no UTF-8 arrive as lone surrogates, which no log can hold.
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 

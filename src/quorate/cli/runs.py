@@ -19,6 +19,7 @@ from quorate.cli.render import (
 from quorate.cli.replay import add_replay_commands
 from quorate.cli.results import go_on, say_result
 from quorate.cli.runs_keep import add_keep_commands
+from quorate.cli.trace import add_trace_command
 from quorate.cli.watch import watch
 from quorate.cli.words import align, clean_line, show_cost, show_duration, show_time
 from quorate.errors import InvalidInput, NotFound
@@ -33,7 +34,9 @@ from quorate.events import (
 )
 from quorate.ports import RunOrder
 from quorate.runtime import Runtime
+from quorate.runtime.placement import find_required
 from quorate.runtime.questions import find_approvals
+from quorate.runtime.registry import explain_queued, list_workers
 
 T = TypeVar("T")
 MOST_LISTED = 20
@@ -51,6 +54,7 @@ def add_commands(app: typer.Typer) -> None:
     group.command("list")(list_runs)
     group.command("show")(show_run)
     group.command("events")(show_events)
+    add_trace_command(group)
     group.command("resume")(resume_run)
     add_replay_commands(group)
     group.command("wait")(wait_run)
@@ -87,7 +91,7 @@ def list_runs(
         return
     say_all(
         align([(s.run, s.status, s.agent, show_time(s.created), clean_line(s.task, most=60)) for s in found])
-        or ['There are no such runs. Begin one: `quorate run "why is localhost slow?"`.']
+        or ['There are no such runs. Begin one: `quorate run "why is this machine slow?"`.']
     )
     if len(found) == limit:
         tell(f"Further ones: the same with --before {found[-1].run}")
@@ -101,14 +105,15 @@ def show_run(
 ) -> None:
     """Show how a run stands, what it gave, and with `--events` everything that was recorded."""
 
-    async def work(runtime: Runtime) -> tuple[RunSummary, list[AnyEvent]]:
-        return await runtime.show(run), await runtime.log.read(run)
+    async def work(runtime: Runtime) -> tuple[RunSummary, list[AnyEvent], str]:
+        summary = await runtime.show(run)
+        return summary, await runtime.log.read(run), await _explain(runtime, summary)
 
-    summary, log = run_with_runtime(work)
+    summary, log, why = run_with_runtime(work)
     if json:
-        say_json({"run": summary, "events": log} if events else {"run": summary})
+        say_json({"run": summary, **({"queued": why} if why else {}), **({"events": log} if events else {})})
         return
-    say_all(_render_summary(summary, count_calls(log)))
+    say_all(_render_summary(summary, count_calls(log), why=why))
     say_styled(_render_end(log))
     if events:
         say()
@@ -234,7 +239,15 @@ def _find_open(run: str, events: list[AnyEvent], key: str | None) -> ApprovalReq
     return asked[chosen]
 
 
-def _render_summary(summary: RunSummary, calls: int) -> list[str]:
+async def _explain(runtime: Runtime, summary: RunSummary) -> str:
+    """Say why nobody takes a queued run; empty when somebody will."""
+    if summary.status != "queued":
+        return ""
+    requires = find_required(runtime, summary.agent)
+    return explain_queued(summary.agent, await list_workers(runtime.store), requires=requires)
+
+
+def _render_summary(summary: RunSummary, calls: int, *, why: str) -> list[str]:
     spent = f"{summary.usage.total_tokens} tokens, {calls} tool calls, {show_cost(summary.cost_usd)}"
     rows = [
         ("run", summary.run),
@@ -246,7 +259,9 @@ def _render_summary(summary: RunSummary, calls: int) -> list[str]:
         ("used", spent),
         ("events", str(summary.events)),
     ]
-    return align([*rows, *([("session", summary.session)] if summary.session else [])])
+    more = [("session", summary.session)] if summary.session else []
+    more += [("queued", clean_line(why))] if why else []
+    return align([*rows, *more])
 
 
 def _render_end(log: list[AnyEvent]) -> Iterator[Line]:

@@ -111,7 +111,7 @@ def import_file(
             await runtime.audit.append("run.import", principal=get_user(), object=place, facts=facts)
         return report
 
-    report = run_with_runtime(work)
+    report = run_with_runtime(work, is_news=False)
     if json:
         say_json({"dry_run": dry_run, "report": report})
         return

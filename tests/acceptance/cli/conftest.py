@@ -82,7 +82,7 @@ def quorate(project: Path) -> Run:
             cwd=cwd or project,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=110,
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
@@ -98,7 +98,7 @@ def silent_provider() -> Iterator[tuple[str, threading.Event]]:
     class Silent(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked.set()
-            over.wait(60)
+            over.wait(300)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

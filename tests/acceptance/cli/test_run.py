@@ -99,7 +99,7 @@ def test_a_limit_that_is_met_is_no_success(quorate, silent_provider: tuple[str, 
 def test_a_run_that_fails_says_why(quorate) -> None:
     """One line with the error's code and where to look; a document too, where one was asked for. row: C17"""
     env = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
-    done = quorate("run", "watch the disk", "--model", "openai:test", "-q", "--json", "--limit", "seconds=20", env=env)
+    done = quorate("run", "watch the disk", "--model", "openai:test", "-q", "--json", "--limit", "seconds=90", env=env)
     assert done.code == 1
     assert done.json["status"] == "failed"
     assert done.json["error"]["code"] == "upstream_error"

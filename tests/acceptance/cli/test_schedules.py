@@ -96,12 +96,12 @@ def test_a_scheduler_submits_until_it_is_stopped(quorate: Run, project: Path, nu
     scheduler = subprocess.Popen(
         [QUORATE, "schedules", "run"], cwd=project, env=dict(os.environ), stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not (runs := cast("list[dict[str, str]]", quorate("runs", "list", "--json").json)):
         assert time.monotonic() < deadline
     quorate("schedules", "pause", "disks")
     scheduler.send_signal(number)
-    _, err = scheduler.communicate(timeout=30)
+    _, err = scheduler.communicate(timeout=60)
     assert (scheduler.returncode, f"default/disks  submitted  {runs[-1]['run']}" in err) == (0, True)
     assert quorate("worker", "--until-idle", "--quiet").code == 0
     assert quorate("runs", "show", runs[-1]["run"], "--json").json["run"]["status"] == "completed"  # type: ignore[index]

@@ -1,0 +1,1 @@
+"""How is what a runtime does reached over HTTP?"""
