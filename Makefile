@@ -7,15 +7,18 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench docs soak chaos
+.PHONY: help setup demo demo-fleet test check bench docs soak chaos
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## install everything into .venv (quick when nothing changed)
 
 demo: $(READY) ## watch a team of agents diagnose a faulty system on this machine
 	@$(BIN)/python examples/demo/main.py $(ARGS)
+
+demo-fleet: $(READY) ## watch a fleet of workers lose one of them, and none of its work
+	@$(BIN)/python examples/fleet/main.py $(ARGS)
 
 test: $(READY) ## run every test with coverage (at least 90 % of lines)
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)

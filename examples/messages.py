@@ -7,7 +7,7 @@ Prints:
     to nobody: There is no agent with an inbox 'nett'. Did you mean `net`? …
     from the other side of the bus: port 8080 is closed
     lead concludes: the service is down
-    in the log of lead: handoff.requested, handoff.done
+    in the log of lead: task.delegated, task.finished
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from quorate.agent.errand import build_task_rules
 from quorate.agent.remote import RemoteAgent
 from quorate.bus.backends.local import open_local_bus
 from quorate.codec.schemas.agents import AgentMessage
-from quorate.events import HandoffDone, HandoffRequested, get_kind
+from quorate.events import TaskDelegated, TaskFinished, get_kind
 from quorate.models.scripted import call
 from quorate.orchestration.letters import build_inbox_rules, get_text
 from quorate.orchestration.mailbox import open_mailbox
@@ -68,8 +68,8 @@ async def ask(bus: Bus, store: Store) -> None:
         lead = Agent("lead", model=ScriptedModel(script), tools=[remote])
         found = await lead.run("Why is the shop gone?")
         print(f"lead concludes: {found.output}")
-        handed = [get_kind(event) for event in found.events if isinstance(event, (HandoffRequested, HandoffDone))]
-        print(f"in the log of lead: {', '.join(handed)}")
+        told = [get_kind(event) for event in found.events if isinstance(event, (TaskDelegated, TaskFinished))]
+        print(f"in the log of lead: {', '.join(told)}")
         stopping.set()
 
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -28,12 +28,29 @@ Step = tuple[str, str, str]
 """What was done (`begin` or `ask`), in which run, under which key."""
 
 
+class Sender:
+    """A process that sends tasks over a bus: what it has heard of them so far."""
+
+    def __init__(self, process: subprocess.Popen[str], count: int) -> None:
+        self.process = process
+        self.count = count
+        self.said: list[str] = []
+        hear(process, self.said)
+
+    def list_runs(self, what: str) -> dict[str, str]:
+        """Return the names by run of what was `accepted` or has `ended`."""
+        words = [line.split() for line in tuple(self.said)]
+        return {word[2]: word[1] for word in words if word[0] == what}
+
+
 class Fleet:
     """One database, one journal of effects, and processes that come and go."""
 
-    def __init__(self, folder: Path, database: str, *, seed: int, lease_s: float = LEASE_S) -> None:
+    def __init__(self, folder: Path, database: str, *, seed: int, lease_s: float = LEASE_S, bus: str = "") -> None:
         self.folder = folder
         self.database = database
+        self.bus = bus
+        """Over which its processes talk; empty for none."""
         self.lease_s = lease_s
         self.random = random.Random(seed)
         self.names: dict[str, str] = {}
@@ -42,7 +59,7 @@ class Fleet:
         self.recorded: dict[Step, int] = {}
         """How often each step had been made when it was first seen recorded."""
         self.server_kills = 0
-        self._ended: set[str] = set()
+        self.ended: set[str] = set()
         """Runs whose end was seen and checked; they are read again only at the very end."""
         self._workers: list[subprocess.Popen[str]] = []
         self.said: list[str] = []
@@ -55,7 +72,7 @@ class Fleet:
 
     def submit(self, count: int) -> None:
         """Queue some more runs."""
-        command = [*PROGRAM, "submit", self.database, str(len(self.names)), str(count)]
+        command = [*PROGRAM, "submit", self.database, str(len(self.names)), str(count), self.bus]
         said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, cwd=ROOT).stdout
         for line in said.splitlines():
             _, name, run = line.split()
@@ -77,23 +94,37 @@ class Fleet:
         max_crashes: int = 100,
         concurrency: int = 64,
         heard: bool = False,
+        awaited: bool = True,
+        inside: Sequence[str] = (),
     ) -> subprocess.Popen[str]:
-        """Start a worker and wait until it has opened the database; with `heard`, keep what it says from then on."""
-        command = [*PROGRAM, "work", self.database, str(self.folder / "journal"), gate]
-        command += [str(self.lease_s), str(max_crashes), str(concurrency), *(["until-idle"] if until_idle else [])]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        """Start a worker and wait until it has opened the database.
+
+        Args:
+            gate: While this file is empty, its tool calls wait.
+            until_idle: Whether it leaves when nothing is left.
+            max_crashes: After how many deaths in a row a run is put aside.
+            concurrency: How many runs it does at once.
+            heard: Whether what it says from then on is kept.
+            awaited: Without it, nobody waits for the worker to open; it is heard.
+            inside: What the command begins with, such as what enters a network namespace.
+        """
+        command = [*inside, *PROGRAM, "work", self.database, str(self.folder / "journal"), gate]
+        command += [str(self.lease_s), str(max_crashes), str(concurrency), "until-idle" if until_idle else "-"]
+        process = start_program([*command, self.bus])
         self._workers.append(process)
         assert process.stdout is not None
-        said = process.stdout.readline()
-        assert said.startswith("open"), process.communicate()
-        if heard:  # somebody who says much and is not listened to stands still
-            threading.Thread(target=self._hear, args=(process.stdout,), daemon=True).start()
-            process.stdout = None  # it is the thread's
+        if awaited:
+            said = process.stdout.readline()
+            assert said.startswith("open"), process.communicate()
+            self.said.append(said)
+        if heard or not awaited:
+            hear(process, self.said)
         return process
 
-    def _hear(self, lines: IO[str]) -> None:
-        with lines:
-            self.said.extend(lines)
+    def send(self, count: int) -> "Sender":
+        """Start a process that sends some more runs as tasks over the bus, and waits for their ends."""
+        command = [*PROGRAM, "send", self.bus, str(len(self.names)), str(count)]
+        return Sender(start_program(command), count)
 
     def kill(self, process: subprocess.Popen[str]) -> None:
         """Kill a worker with -9, whatever it does."""
@@ -101,6 +132,11 @@ class Fleet:
         process.communicate()
         self._workers.remove(process)
         self.kills += 1
+
+    def list_workers(self, what: str) -> list[subprocess.Popen[str]]:
+        """List the workers that have said `open`, `taken` or `ended`, of those that are heard."""
+        pids = {line.split()[-1] for line in tuple(self.said) if line.startswith(what)}
+        return [worker for worker in self._workers if str(worker.pid) in pids]
 
     def stop_all(self) -> None:
         """End what is left."""
@@ -113,7 +149,7 @@ class Fleet:
 
     def read(self, *, everything: bool = True) -> dict[str, list[AnyEvent]]:
         """Read the runs that were accepted: all of them, or those whose end was not seen yet."""
-        wanted = [run for run in self.names if everything or run not in self._ended]
+        wanted = [run for run in self.names if everything or run not in self.ended]
 
         async def read() -> dict[str, list[AnyEvent]]:
             async with open_store(Settings(database=self.database)) as store:
@@ -132,7 +168,7 @@ class Fleet:
         """Nothing accepted is lost, no log has a gap, and what was recorded has not been done again since."""
         logs = self.read(everything=everything)  # before the journal: what is recorded was done before
         done = self.count_steps()
-        assert set(logs) | self._ended == set(self.names), "an accepted run was lost"
+        assert set(logs) | self.ended == set(self.names), "an accepted run was lost"
         again = {step: (times, done[step]) for step, times in self.recorded.items() if done[step] != times}
         assert not again, f"recorded steps were made again: {again}"
         for run, events in logs.items():
@@ -143,7 +179,7 @@ class Fleet:
                 self.recorded.setdefault(step, done[step])
                 assert done[step] <= attempts, f"{step} was made {done[step]} times in {attempts} attempts"
             if isinstance(events[-1], ENDINGS):
-                self._ended.add(run)
+                self.ended.add(run)
         return logs
 
     def wait_ended(self, *, within_s: float) -> float:
@@ -178,10 +214,27 @@ def find_recorded(run: str, events: list[AnyEvent]) -> set[Step]:
     return tools | {("ask", run, e.key) for e in events if isinstance(e, ModelReplied)}
 
 
+def start_program(command: Sequence[str]) -> subprocess.Popen[str]:
+    """Start a process of a fleet."""
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def hear(process: subprocess.Popen[str], said: list[str]) -> None:
+    """Keep what a process says: somebody who says much and is not listened to stands still."""
+    assert process.stdout is not None
+    threading.Thread(target=_hear, args=(process.stdout, said), daemon=True).start()
+    process.stdout = None  # it is the thread's
+
+
+def _hear(lines: IO[str], said: list[str]) -> None:
+    with lines:
+        said.extend(lines)
+
+
 @contextmanager
-def open_fleet(folder: Path, database: str, *, seed: int, lease_s: float = LEASE_S) -> Generator[Fleet]:
+def open_fleet(folder: Path, database: str, *, seed: int, lease_s: float = LEASE_S, bus: str = "") -> Generator[Fleet]:
     """Open a fleet none of whose processes outlives the block."""
-    fleet = Fleet(folder, database, seed=seed, lease_s=lease_s)
+    fleet = Fleet(folder, database, seed=seed, lease_s=lease_s, bus=bus)
     try:
         yield fleet
     finally:

@@ -26,10 +26,10 @@ FLOORS: dict[int, dict[str, tuple[str, ...]]] = {
         "server": ("server",),
         "worker": ("worker",),
         "scheduler": ("scheduler",),
-        "cli": ("cli", "__main__"),
         "testing": ("testing",),
         "functions": ("functions",),
     },
+    7: {"cli": ("cli", "__main__")},
 }
 PLACE = {top: (floor, room) for floor, rooms in FLOORS.items() for room, tops in rooms.items() for top in tops}
 LANGUAGE = FLOORS[1]["language"]
@@ -96,7 +96,9 @@ def test_imports_go_down_or_stay_in_their_room() -> None:
         ("assembly", "settings", None),
         ("specs", "messages", None),
         ("messages", "specs", "the order is"),
-        ("cli", "server", "neighbour"),
+        ("server", "testing", "neighbour"),
+        ("server", "cli", "up from floor 6"),
+        ("cli", "server", None),
         ("cli", "utils", "not a room"),
     ],
 )

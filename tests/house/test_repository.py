@@ -85,10 +85,11 @@ def test_all_is_every_extra() -> None:
 def test_the_makefile_lists_every_target() -> None:
     """The front door: each target has a line of help and a recipe of two lines at most."""
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^([a-z]+):.*## ", text, re.MULTILINE))
+    listed = set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE))
     phony = set(re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)[0].split())
-    assert listed == phony == {"help", "setup", "demo", "test", "check", "bench", "docs", "soak", "chaos"}
-    recipes = re.findall(r"^[a-z]+:.*\n((?:\t.*\n)*)", text, re.MULTILINE)
+    targets = {"help", "setup", "demo", "demo-fleet", "test", "check", "bench", "docs", "soak", "chaos"}
+    assert listed == phony == targets
+    recipes = re.findall(r"^[a-z-]+:.*\n((?:\t.*\n)*)", text, re.MULTILINE)
     assert all(recipe.count("\n") <= 2 for recipe in recipes)
 
 

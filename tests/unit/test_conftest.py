@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockingError
+from coverage import CoverageData
+from tests.conftest import forget_broken_counts
 
 import quorate
 
@@ -23,6 +25,16 @@ def test_a_test_may_talk_to_itself() -> None:
         server.bind(("127.0.0.1", 0))
         server.listen(1)
         client.connect(server.getsockname())
+
+
+def test_counts_of_a_killed_program_are_forgotten(tmp_path: Path) -> None:
+    """What `coverage` could not read is removed, and nothing else is."""
+    whole = CoverageData(str(tmp_path / ".coverage.host.pid1.Xabc"))
+    whole.add_lines({"a.py": [1]})
+    for name in (".coverage.host.pid2.Xdef", ".coverage.host.pid3.Xghi", "other"):
+        (tmp_path / name).write_bytes(b"" if name.endswith("f") else b"no database")
+    forget_broken_counts(tmp_path / ".coverage")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [".coverage.host.pid1.Xabc", "other"]
 
 
 def test_the_home_is_temporary(tmp_path: Path) -> None:

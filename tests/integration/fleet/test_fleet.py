@@ -26,7 +26,7 @@ def read_log(database: str, run: str) -> list[object]:
 
 
 def wait_exit(process: subprocess.Popen[str]) -> None:
-    process.communicate(timeout=60)
+    process.communicate(timeout=100)
 
 
 def test_when_all_workers_die_a_new_fleet_ends_every_run(database: str, tmp_path: Path) -> None:
@@ -40,9 +40,9 @@ def test_when_all_workers_die_a_new_fleet_ends_every_run(database: str, tmp_path
             fleet.check_steps()
         fleet.start()
         fleet.start()
-        took = fleet.wait_ended(within_s=60)
+        took = fleet.wait_ended(within_s=100)
         fleet.check_ends()
-    assert took < 60
+    assert took < 100
 
 
 def test_a_worker_that_paused_past_its_lease_is_fenced(database: str, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_worker_that_paused_past_its_lease_is_fenced(database: str, tmp_path: 
         pause(paused, database)
         fleet.start()
         began = time.monotonic()
-        fleet.wait_ended(within_s=LEASE_S + 30)
+        fleet.wait_ended(within_s=100)
         assert time.monotonic() - began > LEASE_S
         ended = {run: len(events) for run, events in fleet.read().items()}
         gate.write_text("open")
@@ -90,7 +90,7 @@ def test_a_taker_that_dies_in_the_middle_strands_nothing(database: str, tmp_path
                 fleet.kill(taker)
             fleet.check_steps()
         fleet.start()
-        fleet.wait_ended(within_s=60)
+        fleet.wait_ended(within_s=100)
         fleet.check_ends()
 
 
@@ -104,13 +104,13 @@ def test_a_worker_that_is_asked_to_stop_hands_over(database: str, tmp_path: Path
         wait_exit(first)
         assert first.returncode == 0
         wait_exit(fleet.start(until_idle=True))
-        assert fleet.wait_ended(within_s=5) < 5
+        assert fleet.wait_ended(within_s=30) < 30, "nobody may wait for a lease of 60 s"
         fleet.check_ends()
 
 
 def test_a_run_that_kills_its_workers_is_put_aside(database: str, tmp_path: Path) -> None:
     """Three workers die of one run; it rests with its story, and the others are done."""
-    with open_fleet(tmp_path, database, seed=7, lease_s=0.5) as fleet:
+    with open_fleet(tmp_path, database, seed=7, lease_s=1.0) as fleet:
         poison = fleet.submit_poison()
         fleet.submit(3)
         for _ in range(3):
@@ -118,8 +118,8 @@ def test_a_run_that_kills_its_workers_is_put_aside(database: str, tmp_path: Path
             wait_exit(process)
             assert process.returncode == -signal.SIGKILL
         fleet.start(max_crashes=3)
-        fleet.wait_ended(within_s=60)
-        deadline = time.monotonic() + 30
+        fleet.wait_ended(within_s=100)
+        deadline = time.monotonic() + 60
         while not isinstance(last := read_log(database, poison)[-1], RunWaiting):
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -159,7 +159,7 @@ def test_an_outage_of_the_database_fails_and_moves_no_run(
     server = request.getfixturevalue("postgres_server") if "://" in database else None
     gate = tmp_path / "gate"
     gate.touch()
-    with open_fleet(tmp_path, database, seed=11) as fleet:
+    with open_fleet(tmp_path, database, seed=11, lease_s=3.0) as fleet:
         fleet.submit(8)
         workers = [fleet.start(gate=str(gate)), fleet.start(gate=str(gate))]
         for worker in workers[:1]:
@@ -169,7 +169,7 @@ def test_an_outage_of_the_database_fails_and_moves_no_run(
         with take_away(database, server):
             gate.write_text("open")
             time.sleep(seconds)
-        fleet.wait_ended(within_s=60)
+        fleet.wait_ended(within_s=100)
         fleet.check_ends()
         attempts = [sum(isinstance(e, ATTEMPTS) for e in events) for events in fleet.read().values()]
         assert attempts == [1] * 8

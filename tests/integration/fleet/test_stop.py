@@ -52,7 +52,7 @@ async def test_a_worker_that_stops_while_it_takes_a_run_hands_it_over(store: Sto
         await stopped
         # The process that stopped is still there, and beats: nobody would ever declare it dead.
         group.create_task(second.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (await two.show(run)).status != "completed":
                 await asyncio.sleep(0.01)
         second.stop()

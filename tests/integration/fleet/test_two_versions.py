@@ -70,7 +70,7 @@ async def leave_in_the_second_call(database: str, work: Work, **options: object)
 
 async def read_rest(runtime: Runtime, run: str) -> object:
     """Wait until a run has ended or is put aside; return its last event."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         events = await runtime.log.read(run)
         last = events[-1]

@@ -30,7 +30,8 @@ def find_faults(directory: Path, *, tools: Tools | None = None) -> list[str]:
 
 def test_a_file_becomes_a_definition(tmp_path: Path) -> None:
     """Every key has its place, and the Markdown is the instructions."""
-    more = 'version = "2"\ntools = ["look"]\noutput = "diagnosis"\nnot_for = ["a poem"]\ntags = ["small"]\n[limits]\nsteps = 3'
+    more = 'version = "2"\ntools = ["look"]\noutput = "diagnosis"\nnot_for = ["a poem"]\ntags = ["small"]\n'
+    more += 'requires = ["gpu"]\n[limits]\nsteps = 3'
     path = write(tmp_path, "things/looker", more=more)
     assert load(tmp_path).get("looker") == AgentDefinition(
         name="looker",
@@ -45,6 +46,7 @@ def test_a_file_becomes_a_definition(tmp_path: Path) -> None:
         examples=("look at the thing",),
         not_for=("a poem",),
         tags=("small",),
+        requires=("gpu",),
         instructions="Look at the thing.",
         source=str(path),
     )
@@ -168,6 +170,7 @@ def test_other_languages_and_symbols_are_welcome(tmp_path: Path) -> None:
         ("tools = ['']", "x.md:8: `tools[0]` is empty; take it out"),
         ("tools = ['os.system(1)']", "x.md:8: 'os.system(1)' is not a tool's name; use letters, digits and `_`"),
         ("tags = ['Not This']", "x.md:8: `tags`: 'Not This' is not a name; use `a-z`, `0-9` and `-`"),
+        ("requires = ['a gpu']", "x.md:8: `requires`: 'a gpu' is not a name; use `a-z`, `0-9` and `-`"),
         ("not_for = ['" + "a" * 501 + "']", "x.md:8: `not_for[0]` has 501 characters; at most 500"),
         ("tools = [" + "'a', " * 65 + "]", "x.md:8: `tools` has 65 entries; at most 64, so choose"),
         ("instructions = 'x'", "x.md:8: there is no key `instructions`; known: `description`, `domain`, `examples`, "),

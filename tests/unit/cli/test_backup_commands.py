@@ -15,6 +15,7 @@ from quorate.cli import audit, backup, runs_keep
 from quorate.cli.failures import get_exit_code
 from quorate.cli.watch import run_async
 from quorate.errors import Conflict, InvalidInput, NotFound, QuorateError, UnknownName
+from quorate.settings.values import WebhookSettings
 
 Run = Callable[..., tuple[int, str]]
 pytestmark = pytest.mark.blocking
@@ -233,3 +234,26 @@ def test_the_recipe_for_a_row_works_in_a_shell(run: Run) -> None:
     recipe = 'sed -n 2p rows.jsonl | sed \'s/"hash":"[^"]*"}$/"hash":""}/\' | tr -d \'\\n\' | sha256sum'
     found = subprocess.run(["sh", "-c", recipe], capture_output=True, text=True, check=True).stdout.split()[0]
     assert json.loads(line)["hash"] == f"sha256:{found}"
+
+
+def test_runs_that_are_brought_back_are_nobodys_news(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what happens is told to others, an import and a restore note nothing of it, and new runs do."""
+    assert run("runs", "export", "--all", "-o", "all.jsonl")[0] == 0
+    assert run("backup", "create", "all.backup", "--quiet")[0] == 0
+    monkeypatch.setenv("QUORATE_WEBHOOKS__ENABLED", "true")
+
+    async def list_notices(path: Path) -> tuple[int, int]:
+        settings = Settings(database=str(path), webhooks=WebhookSettings(enabled=True))
+        async with open_runtime(settings) as runtime:
+            before = len(await runtime.store.outbox.pending())
+            await (await runtime.submit("a task", agent=Agent("helper", model=ScriptedModel(["done"])))).wait()
+            return before, len(await runtime.store.outbox.pending())
+
+    for name, words in (
+        ("imported", ("runs", "import", "all.jsonl")),
+        ("restored", ("backup", "restore", "all.backup")),
+    ):
+        path = tmp_path / f"{name}.db"
+        monkeypatch.setenv("QUORATE_DATABASE", str(path))
+        assert run(*words, "--quiet")[0] == 0
+        assert run_async(list_notices(path)) == (0, 2), name

@@ -8,9 +8,12 @@ import pytest
 
 from quorate.agent.errand import (
     Accepted,
+    Asked,
     Look,
     build_error,
+    build_headers,
     build_task_rules,
+    choose_answer,
     encode,
     name_task_queue,
     read_news,
@@ -19,12 +22,11 @@ from quorate.agent.errand import (
     read_task,
     write_task,
 )
-from quorate.codec.formats import find_codec
+from quorate.codec.formats import ACCEPT, CONTENT_TYPE, find_codec
 from quorate.codec.schemas.agents import AgentMessage, AgentTask
-from quorate.errors import Cancelled, InvalidInput, QuorateError, RateLimited
+from quorate.errors import Cancelled, InvalidInput, QuorateError, RateLimited, UnknownName
 from quorate.messages import Text, build_user_message
 from quorate.orchestration.letters import (
-    CONTENT_TYPE,
     Letter,
     build_inbox_rules,
     name_inbox,
@@ -44,6 +46,9 @@ LETTER = Letter(
 TASK = AgentTask(id="task-1", message=build_user_message("hello"), agent="net", deadline=9.0)
 
 
+PACKED = find_codec("msgpack")
+
+
 def as_message(data: bytes, content_type: str = "application/json") -> Message:
     return Message(subject="ai.agent.inbox.acme.net", data=data, headers={CONTENT_TYPE: content_type})
 
@@ -59,8 +64,13 @@ def test_a_letter_is_read_as_it_was_written(name: str) -> None:
 def test_a_task_is_read_as_it_was_written() -> None:
     """And so is whether its text is wanted."""
     for watch in (True, False):
-        data = write_task(TASK, tenant="acme", time=1.0, watch=watch)
-        assert read_task(as_message(data), tenant="acme", agent="net") == (TASK, watch)
+        for codec in (find_codec("json"), PACKED):
+            data = write_task(TASK, tenant="acme", time=1.0, watch=watch, codec=codec)
+            read = read_task(as_message(data, codec.content_type), tenant="acme", agent="net")
+            assert read == Asked(task=TASK, watch=watch)
+    for trace, known in ((LETTER.trace, LETTER.trace), ("00-garbage", "")):
+        data = write_task(TASK, tenant="acme", time=1.0, watch=False, trace=trace)
+        assert read_task(as_message(data), tenant="acme", agent="net").trace == known
 
 
 READERS: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
@@ -76,9 +86,17 @@ READERS: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
         write_task(TASK, tenant="acme", time=1.0, watch=True),
         lambda data: read_task(as_message(data), tenant="acme", agent="net"),
     ),
-    "question": (encode(Look(task="task-1", after=3)), read_question),
-    "standing": (b'{"agent":"net","run":"run-1","events":[]}', read_standing),
-    "news": (encode(Accepted("run-1")), read_news),
+    "question": (encode(Look(task="task-1", after=3)), lambda data: read_question(as_message(data))),
+    "packed question": (
+        PACKED.encode(Look(task="task-1", after=3)),
+        lambda data: read_question(as_message(data, "application/msgpack")),
+    ),
+    "standing": (b'{"agent":"net","run":"run-1","events":[]}', lambda data: read_standing(as_message(data))),
+    "news": (encode(Accepted("run-1")), lambda data: read_news(as_message(data))),
+    "packed news": (
+        PACKED.encode(Accepted("run-1")),
+        lambda data: read_news(as_message(data, "application/msgpack")),
+    ),
 }
 
 
@@ -97,6 +115,43 @@ def test_garbled_bytes_give_typed_errors_only(name: str) -> None:
     for case in cases:
         with suppress(QuorateError):
             read(case)
+
+
+def test_an_unknown_content_type_is_a_typed_error() -> None:
+    """Nothing is guessed: what cannot be read is refused, and news of it are passed over."""
+    letter, task = write_letter(LETTER, tenant="acme"), write_task(TASK, tenant="acme", time=1.0, watch=False)
+    for read in (
+        lambda: read_letter(as_message(letter, "text/yaml"), tenant="acme", agent="net"),
+        lambda: read_task(as_message(task, "text/yaml"), tenant="acme", agent="net"),
+        lambda: read_question(as_message(encode(Look(task="task-1")), "text/yaml")),
+        lambda: read_standing(as_message(b"{}", "text/yaml")),
+    ):
+        with pytest.raises(UnknownName, match="There is no format 'text/yaml'"):
+            read()
+    assert read_news(as_message(encode(Accepted("run-1")), "text/yaml")) is None
+
+
+@pytest.mark.parametrize(
+    ("accept", "name"),
+    [
+        ("", "json"),
+        ("application/json", "json"),
+        ("application/x-msgpack", "msgpack"),
+        ("application/protobuf;q=0.9, application/msgpack;q=0.5", "msgpack"),
+        ("*/*", "json"),
+    ],
+)
+def test_whoever_asks_says_in_which_format_the_answer_is_read(accept: str, name: str) -> None:
+    """Of those that answers can be written in, the one that is wanted most; JSON where nothing is said."""
+    assert choose_answer({ACCEPT: accept} if accept else {}).name == name
+
+
+def test_an_answer_that_cannot_be_written_is_refused() -> None:
+    """Never in another format than those that are read."""
+    with pytest.raises(InvalidInput, match="None of the formats 'application/protobuf' can be written"):
+        choose_answer({ACCEPT: "application/protobuf"})
+    assert build_headers(find_codec("json")) == {CONTENT_TYPE: "application/json", ACCEPT: "application/json"}
+    assert build_headers(PACKED)[ACCEPT] == "application/msgpack"
 
 
 def test_names_that_are_too_long_for_a_queue_are_told_apart_all_the_same() -> None:

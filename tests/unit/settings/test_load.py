@@ -16,6 +16,7 @@ from quorate.settings import Settings, load_settings, read_settings
 from quorate.settings.load import list_rows
 
 KEY = "sk-live-0123456789abcdef"
+HIDDEN = {"PEPPER": "0f" * 32, "HEADERS": "authorization=Bearer-of-a-token"}
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -63,6 +64,7 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         gateway = "gateway.toml"
         workspace = "work"
         log_level = "info"
+        log_format = "json"
         [openai]
         api_key = "{KEY}"
         base_url = "http://127.0.0.1:8000/v1/"
@@ -84,6 +86,12 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         concurrency = 4
         max_crashes = 2
         patience_s = 30
+        agents = ["net", "host*"]
+        capabilities = ["gpu"]
+        beat_s = 3
+        grace_s = 20
+        max_memory_mb = 800
+        max_memory_share = 0.8
         [artifacts]
         store = "kept"
         max_mb = 5
@@ -99,15 +107,42 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         key_file = "us.key"
         tenant = "acme"
         principal = "worker"
+        events = true
+
+        [webhooks]
+        enabled = true
+        allow = ["loopback"]
+        [server]
+        host = "0.0.0.0"
+        port = 8443
+        open = false
+        works = false
+        secret = "${{PEPPER}}"
+        hosts = ["agents.acme.com"]
+        origins = ["https://console.acme.com"]
+        connections = 5000
+        [telemetry]
+        endpoint = "http://127.0.0.1:4317"
+        protocol = "grpc"
+        headers = "${{HEADERS}}"
+        console = true
+        metrics = "127.0.0.1:9464"
+        share = 0.1
+        keep_errors = false
+        keep_slower_s = 30
+        content = true
+        interval_s = 2
         """,
     )
     for name in ("us.creds", "us.nk", "ca.pem", "us.pem", "us.key"):
         write(tmp_path, name, "")
     write(tmp_path, "gateway.toml", "")
-    loaded = read_settings(tmp_path, {"KEYS": "k1:c2VjcmV0", "TOKEN": "let-me-in"})
+    loaded = read_settings(tmp_path, {"KEYS": "k1:c2VjcmV0", "TOKEN": "let-me-in", **HIDDEN})
     settings = loaded.settings
     assert settings.environment == "staging"
     assert (settings.worker.lease_s, settings.worker.concurrency) == (5.0, 4)
+    assert (settings.worker.agents, settings.worker.capabilities) == (("net", "host*"), ("gpu",))
+    assert (settings.worker.max_memory_mb, settings.worker.max_memory_share) == (800, 0.8)
     assert (settings.artifacts.store, settings.artifacts.max_mb) == (str(tmp_path / "kept"), 5)
     assert settings.artifacts.keys is not None
     assert "c2VjcmV0" not in repr(settings)
@@ -117,6 +152,15 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
     assert "let-me-in" not in repr(settings)
     assert settings.bus.key_file == str(tmp_path / "us.key")
     assert (settings.bus.tenant, settings.bus.principal) == ("acme", "worker")
+    assert settings.bus.events
+    assert settings.keeps_notices
+    assert (settings.webhooks.enabled, settings.webhooks.allow) == (True, ("loopback",))
+    assert (settings.server.port, settings.server.works, settings.server.hosts) == (8443, False, ("agents.acme.com",))
+    assert (settings.telemetry.protocol, settings.telemetry.share) == ("grpc", 0.1)
+    assert settings.telemetry.is_on
+    assert {settings.server.secret, settings.telemetry.headers} <= {*settings.list_secrets()}
+    assert not any(secret in repr(settings) for secret in HIDDEN.values())
+    assert settings.log_format == "json"
     assert settings.database == str(tmp_path / "data/log.db")
     assert settings.workspace == str(tmp_path / "work")
     assert settings.gateway == str(tmp_path / "gateway.toml")
@@ -127,7 +171,7 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
     assert settings.probe.allow == ("private", "10.0.0.0/8", "db.internal", "2001:db8::1")
     assert settings.agents.directories == (str(tmp_path / "agents"),)
     assert settings.agents.may_replace
-    assert {origin for _, _, origin in list_rows(loaded)} <= {f"quorate.toml:{n}" for n in range(2, 60)}
+    assert {origin for _, _, origin in list_rows(loaded)} <= {f"quorate.toml:{n}" for n in range(2, 90)}
 
 
 def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
@@ -202,6 +246,8 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
         ('openai.api_key = "two words"', "the key is empty, or holds a space or a character no key has"),
         ("openai.api_key = 12345", "expected text"),
         ('agents.directories = "agents"', 'expected a list, got `str`; write for example `directories = ["agents"]`'),
+        ('worker.agents = ["Net"]', "'Net' is no agent's name or glob; write one such as `host*`"),
+        ('worker.capabilities = ["G P U"]', "capability 'G P U' is not an identifier"),
         ("limits.seconds = nan", "nan is not more than 0; write for example `seconds = 600`"),
         ("limits.seconds = inf", "inf does not fit: expected `float` <= 1000000000.0"),
         ("log_level = {", "this is not TOML"),

@@ -67,10 +67,10 @@ def test_a_stuck_thread_does_not_hold_the_exit_up() -> None:
         "from quorate.tools.threads import run_in_thread\n"
         "async def main():\n"
         "    try:\n"
-        "        await asyncio.wait_for(run_in_thread(lambda: time.sleep(60)), 0.1)\n"
+        "        await asyncio.wait_for(run_in_thread(lambda: time.sleep(600)), 0.1)\n"
         "    except TimeoutError:\n"
         "        print('left')\n"
         "asyncio.run(main())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stdout) == (0, "left\n")
