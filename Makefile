@@ -21,7 +21,7 @@ demo-fleet: $(READY) ## watch a fleet of workers lose one of them, and none of i
 	@$(BIN)/python examples/fleet/main.py $(ARGS)
 
 test: $(READY) ## run every test with coverage (at least 90 % of lines)
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(READY) ## format, lint, strict types, shape of the house
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/basedpyright && $(BIN)/python -m pytest -q tests/house

@@ -22,7 +22,7 @@ COMMANDS = (
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["agnts"], 2, "No such command 'agnts'. Did you mean 'agents'? See `quorate --help`."),
+        (["agentz"], 2, "No such command 'agentz'. Did you mean 'agents'? See `quorate --help`."),
         (["runs", "lst"], 2, "No such command 'lst'. Did you mean 'list'? See `quorate runs --help`."),
         (["--bogus"], 2, "No such option: --bogus. See `quorate --help`."),
         (["run"], 2, "Missing argument 'TEXT'. See `quorate run --help`."),

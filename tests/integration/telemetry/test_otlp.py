@@ -111,7 +111,7 @@ async def test_a_receiver_that_is_away_costs_runs_nothing() -> None:
     """The run ends as ever, what could not be sent is counted, and the end of the program is not held up."""
     async with http_receiver() as received:
         received.status = 400
-        spans, _ = open_receiver(Receiver(endpoint=received.url, timeout_s=1))
+        spans, reader = open_receiver(Receiver(endpoint=received.url, timeout_s=1))
         registry = CollectorRegistry()
         sink = build_sink(NAMES, version="1", exporters=[spans], readers=[open_prometheus(registry)])
         async with open_watcher(build_watcher(sink)) as watcher:
@@ -160,8 +160,8 @@ async def test_a_scrape_tells_what_happened() -> None:
 async def test_which_traces_are_shown_is_chosen(sampling: Sampling, shown: set[str]) -> None:
     """A trace is shown as a whole or not at all."""
     async with http_receiver() as received:
-        spans, _ = open_receiver(Receiver(endpoint=received.url))
-        sink = build_sink(NAMES, version="1", exporters=[spans])
+        spans, reader = open_receiver(Receiver(endpoint=received.url))
+        sink = build_sink(NAMES, version="1", exporters=[spans], readers=[reader])
         async with open_watcher(build_watcher(sink, sampling)) as watcher:
             await run_agent(watcher, build_agent())
             await watcher.flush()
