@@ -113,7 +113,7 @@ async def test_a_receiver_that_is_away_costs_runs_nothing() -> None:
         received.status = 400
         spans, reader = open_receiver(Receiver(endpoint=received.url, timeout_s=1))
         registry = CollectorRegistry()
-        sink = build_sink(NAMES, version="1", exporters=[spans], readers=[open_prometheus(registry)])
+        sink = build_sink(NAMES, version="1", exporters=[spans], readers=[reader, open_prometheus(registry)])
         async with open_watcher(build_watcher(sink)) as watcher:
             assert await run_agent(watcher, build_agent())
             await watcher.flush()

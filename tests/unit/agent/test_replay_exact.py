@@ -182,7 +182,7 @@ async def test_a_limit_is_met_again(limits: Limits, limit: str) -> None:
 
 async def test_a_deadline_that_passed_passes_again() -> None:
     """Although no time goes by in a replay; a delegate's own deadline costs its answer only."""
-    agent = Agent("a", model=ScriptedModel([call("hang")]), tools=[hang], limits=Limits(seconds=0.05))
+    agent = Agent("a", model=ScriptedModel([call("hang")] * 3), tools=[hang], limits=Limits(seconds=0.05))
     events = await record(agent)
     assert isinstance(events[-1], RunIncomplete)
     await check(agent, events)
