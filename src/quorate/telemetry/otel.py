@@ -148,7 +148,7 @@ def _convert_context(context: SpanContext, *, is_remote: bool = False) -> OtelCo
 
 
 def _find_kind(span: Span) -> SpanKind:
-    if span.kind in ("model", "embeddings"):
+    if span.kind == "model":
         return SpanKind.CLIENT
     return SpanKind.SERVER if span.kind == "run" and span.parent is not None else SpanKind.INTERNAL
 

@@ -41,7 +41,7 @@ from quorate.events import (
 from quorate.telemetry.context import SpanContext, derive_span_id, find_context, parse_traceparent
 from quorate.telemetry.describe import Attributes, Describer, Ending, find_error
 
-Kind = Literal["run", "model", "tool", "delegate", "step", "embeddings"]
+Kind = Literal["run", "model", "tool", "delegate", "step"]
 Begin = ModelRequested | ToolStarted | StepStarted
 End = ModelReplied | ModelFailed | ToolFinished | ToolFailed | ToolUnknown | StepFinished
 MAX_MARKS = 128

@@ -163,8 +163,14 @@ async def test_a_tenant_takes_no_more_than_is_its_own(tenants: Tenants) -> None:
     small = structs.replace(FACTS.tenants["acme"], max_connections=2, max_streams=3, max_disk=8 << 20)
     await change(tenants, structs.replace(FACTS, tenants={**FACTS.tenants, "acme": small}))
     async with tenants.open("acme", "server", streams=[TASKS, EVENTS]), tenants.open("acme", "worker"):
-        with pytest.raises(QuorateError, match=r"maximum account active connections exceeded|reset by peer"):
-            await tenants.open("acme", "second", patience=NatsPatience(connect_s=3)).__aenter__()
+        said = ""
+        for _ in range(20):  # the server says why and hangs up, and what arrives first is not ours to choose
+            with pytest.raises(QuorateError) as refused:
+                await tenants.open("acme", "second", patience=NatsPatience(connect_s=3)).__aenter__()
+            said = refused.value.message
+            if "reset by peer" not in said:
+                break
+        assert "maximum account active connections exceeded" in said
         async with tenants.open("globex", "worker"):
             pass
     large = StreamRule(name="large", subjects=("ai.large.a.acme",), kind="events", max_bytes=16 << 20)
