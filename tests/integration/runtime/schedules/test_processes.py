@@ -2,15 +2,13 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.integration.runtime.programs import Child, Start, starting
 
 from quorate import Agent, ScriptedModel, Settings
 from quorate.assembly import open_runtime
@@ -23,8 +21,6 @@ from quorate.runtime.schedules.schedule import list_moments
 from quorate.runtime.schedules.store_time import StoreTime
 
 SCRIPT = Path(__file__).with_name("process.py")
-Child = subprocess.Popen[str]
-Start = Callable[..., Child]
 LEASE_S = 1.0
 
 
@@ -39,22 +35,7 @@ async def runtime(database: str) -> AsyncIterator[Runtime]:
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start processes and wait until they are open; none outlives the test."""
-    with ExitStack() as stack:
-
-        def begin(*words: object) -> Child:
-            child = stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, str(SCRIPT), *map(str, words)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            stack.callback(child.kill)
-            assert child.stdout is not None
-            assert child.stdout.readline() == "ready\n"
-            return child
-
+    with starting(SCRIPT) as begin:
         yield begin
 
 

@@ -2,14 +2,12 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.integration.runtime.programs import Child, Start, starting
 from tests.integration.runtime.webhooks.process import SETTINGS, working
 from tests.integration.runtime.webhooks.receiver import WAIT_S, Receiver, ids, wait_until
 
@@ -21,8 +19,6 @@ from quorate.runtime import Runtime
 from quorate.runtime.webhooks import Webhook, Webhooks
 
 SCRIPT = Path(__file__).with_name("process.py")
-Child = subprocess.Popen[str]
-Start = Callable[..., Child]
 
 
 @pytest.fixture
@@ -42,22 +38,7 @@ async def runtime(database: str) -> AsyncIterator[Runtime]:
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start processes and wait until they are open; none outlives the test."""
-    with ExitStack() as stack:
-
-        def begin(*words: object) -> Child:
-            child = stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, str(SCRIPT), *map(str, words)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            stack.callback(child.kill)
-            assert child.stdout is not None
-            assert child.stdout.readline() == "ready\n"
-            return child
-
+    with starting(SCRIPT) as begin:
         yield begin
 
 
