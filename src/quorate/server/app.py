@@ -18,13 +18,13 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from quorate.errors import QuorateError
 from quorate.runtime import Runtime
-from quorate.server import health, runs
 from quorate.server.access import NEED, OPEN, Doorkeeper, check_routes, guard
 from quorate.server.doors import find_path
 from quorate.server.edge import Edge
 from quorate.server.openai.door import ROOT as OPENAI
 from quorate.server.openai.door import OpenAIDoor
 from quorate.server.problems import MEDIA_TYPE, Problem, build_headers, build_problem, build_status_problem
+from quorate.server.routers import build_routers
 from quorate.server.streams import MAX_STREAMS, Seats
 
 MAX_DETAIL = 2_000
@@ -62,7 +62,7 @@ class Server:
         self.closing = asyncio.Event()
         """Set when those under way should end."""
         self.routes = Litestar(
-            route_handlers=[health.build_router(), runs.build_router()],
+            route_handlers=build_routers(),
             guards=[guard],
             exception_handlers={
                 QuorateError: answer_error,

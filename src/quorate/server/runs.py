@@ -8,8 +8,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Annotated
 
-from litestar import Request, Response, get, post
-from litestar.datastructures import State
+from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
 from litestar.router import Router
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
@@ -18,31 +17,15 @@ from quorate.events import ENDINGS, AnyEvent, RunSummary, RunWaiting, Status
 from quorate.messages import Delta
 from quorate.ports import RunOrder
 from quorate.runtime import RunHandle, Runtime
-from quorate.security.identity import Identity
 from quorate.server.access import Doorkeeper, need
+from quorate.server.asked import Asked, Key, Limit, find_id, find_runtime, find_seats, wants_stream
 from quorate.server.doors import read_trace
-from quorate.server.streams import MAX_PLACE, MEDIA_TYPE, EventStream, Seats, Write, read_last_id, write_events
+from quorate.server.streams import MAX_PLACE, EventStream, Write, read_last_id, write_events
 from quorate.server.views import Page, Reason, RunRequest, RunView, build_page, check_limits, view_run
 
-Asked = Request[Identity, object, State]
 MAX_WAIT_S = 60.0
 """How long a caller may wait for a run in one request."""
-Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
 Wait = Annotated[float, QueryParameter(ge=0, le=MAX_WAIT_S, description="How many seconds to wait for its end.")]
-Key = Annotated[
-    str | None,
-    HeaderParameter(
-        name="Idempotency-Key",
-        max_length=255,
-        description="The same key and the same request are the same run, however often it is sent.",
-    ),
-]
-
-
-def find_runtime(request: Asked) -> Runtime:
-    """Return the runtime of whoever asks: the tenant is the credential's, never the request's."""
-    runtime: Runtime = request.app.state.runtime
-    return runtime.for_tenant(request.user.tenant)
 
 
 @post("/runs", opt=need("runs", "write"), status_code=HTTP_202_ACCEPTED, summary="Do a task")
@@ -156,22 +139,6 @@ async def read_run(runtime: Runtime, run_id: str) -> RunView:
     summary = await runtime.show(run_id)
     last = await runtime.log.read(run_id, after=summary.events - 1, limit=1)
     return view_run(summary, last[-1] if last else None)
-
-
-def wants_stream(request: Asked) -> bool:
-    """Whether events are wanted as they happen."""
-    return MEDIA_TYPE in request.headers.get("accept", "")
-
-
-def find_seats(request: Asked) -> Seats:
-    """Return where it is counted who reads streams."""
-    seats: Seats = request.app.state.seats
-    return seats
-
-
-def find_id(request: Asked) -> str:
-    """Return the request's id."""
-    return str(request.scope["state"]["request_id"])
 
 
 def stream_run(request: Asked, handle: RunHandle) -> EventStream:
