@@ -1,15 +1,17 @@
 """What is called when model calls are measured? A server on loopback that costs little and answers at once.
 
-Used as `python -m benchmarks.gateway_server`; prints its port. A path that begins with `/20ms/` is answered after that
-long. A stream has `PIECES` pieces of text, each written by itself.
+Used as `python -m benchmarks.gateway_server [PACE_S]`; prints its port. A path that begins with `/20ms/` is answered
+after that long. A stream has `PIECES` pieces of text, each written by itself, and `PACE_S` after the one before.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
 
 PIECES = 200
+PACE_S = float(sys.argv[1]) if __name__ == "__main__" and len(sys.argv) > 1 else 0.0
 WORDS = "The service is slow because its connection pool is used up. " * 4
 Json = dict[str, object]
 
@@ -92,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         for frame in CHAT_FRAMES:
             self._write(b"%x\r\n%b\r\n" % (len(frame), frame))
-            await asyncio.sleep(0)
+            await asyncio.sleep(PACE_S)
         self._write(b"0\r\n\r\n")
 
 

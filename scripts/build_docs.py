@@ -18,6 +18,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from scripts.http_page import build_http  # noqa: E402
+from scripts.workflow_page import build_workflow_files  # noqa: E402
 from tests.house import api  # noqa: E402
 from tests.house.source import Source, classes, dotted, sources  # noqa: E402
 
@@ -179,6 +181,11 @@ def has_cli() -> bool:
     return importlib.util.find_spec("quorate.cli") is not None
 
 
+def has_server() -> bool:
+    """Whether this tree has the HTTP server, and what it needs is installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("quorate.server", "litestar"))
+
+
 def load_cli() -> Any:
     """The command tree of the installed command."""
     import typer
@@ -241,7 +248,10 @@ def list_builders() -> dict[str, Callable[[], str]]:
         "docs/reference/api.md": build_api,
         "docs/reference/errors.md": build_errors,
         "docs/reference/events.md": build_events,
+        "docs/reference/workflow-files.md": lambda: build_workflow_files(find_fields),
     }
+    if has_server():
+        pages["docs/reference/http.md"] = build_http
     return pages | ({"docs/reference/cli.md": build_cli} if has_cli() else {})
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -34,22 +35,33 @@ from quorate.models.plan import GatewayPlan, load_plan
 from quorate.models.redis import open_redis
 from quorate.ports import Model, Store
 from quorate.runtime import Runtime
+from quorate.runtime.keeping import open_secrets, read_secrets
+from quorate.runtime.quotas import Quotas
+from quorate.runtime.refusals import Refusals
 from quorate.settings import Settings, load_settings
 from quorate.settings.values import cap_limits
+from quorate.telemetry.place import find_trace
 from quorate.tools.builtin.code import code_tools
 from quorate.tools.builtin.files import file_tools
 from quorate.tools.builtin.host import host_tools
 from quorate.tools.builtin.infra import infra_tools
 from quorate.tools.builtin.logs import log_tools
 from quorate.tools.builtin.net import net_tools
+from quorate.tools.builtin.net.http import find_no_trace
 from quorate.tools.define import AnyTool
 from quorate.tools.targets import ProbePolicy
 from quorate.tools.workspace import Workspace, build_local_workspace
 
 if TYPE_CHECKING:
     from quorate.models.guards.guard import GuardFunction
+    from quorate.orchestration.workflow.load import Definitions
+    from quorate.orchestration.workflow.spec import Workflow
+    from quorate.runtime.watching import Watching
+    from quorate.state.audit import AuditTrail
 
 AUTO = "auto"
+TEMPLATES = Path(__file__).parent / "orchestration" / "templates"
+"""Where the workflows are that come with Quorate."""
 
 
 class Parts:
@@ -78,6 +90,8 @@ class Parts:
         given = self._agents.get(name)
         if given is not None:
             return given
+        if name not in self.catalog and name in (*self.definitions.workflows, *self.definitions.teams):
+            return self._build_defined(name, model)
         definition = self.catalog.get(name)
         capped = cap_limits(definition.limits, self.settings.limits)
         return build_agent(
@@ -85,6 +99,54 @@ class Parts:
             model=self._find_model(model),
             toolbox=self.toolbox,
             agents=lambda other: self.find_agent(other, model),
+        )
+
+    @cached_property
+    def definitions(self) -> Definitions:
+        """The workflows and teams there are: those of the settings' directories, and those that come with Quorate.
+
+        One that comes with Quorate gives way to anything else of its name.
+
+        Raises:
+            InvalidFiles: One does not hold together; every fault is listed.
+        """
+        from quorate.orchestration.workflow.load import Definitions, load_definitions
+
+        taken = (*self.catalog.names(), *self._agents)
+        own = load_definitions(self.settings.agents.workflows, taken=taken)
+        shipped = load_definitions([TEMPLATES]).workflows
+        free = shipped.keys() - {*taken, *own.workflows, *own.teams}
+        return Definitions(
+            workflows={**{name: shipped[name] for name in sorted(free)}, **own.workflows}, teams=own.teams
+        )
+
+    @property
+    def workflows(self) -> Mapping[str, Workflow]:
+        """The workflows there are by name."""
+        return self.definitions.workflows
+
+    def list_agents(self) -> list[str]:
+        """List what steps and teams may name: agents, workflows and teams."""
+        return [*self.catalog.names(), *self._agents, *self.definitions.workflows, *self.definitions.teams]
+
+    def _build_defined(self, name: str, model: str | None) -> AnyAgent:
+        from quorate.orchestration.teams.build import build_team_agent
+        from quorate.orchestration.workflow.build import FoundAgents, build_workflow
+
+        agents = FoundAgents(self.list_agents(), lambda other: self.find_agent(other, model))
+
+        def find_model(own: str) -> Model | str:
+            return self._find_model(model or own or None)
+
+        team = self.definitions.teams.get(name)
+        if team is not None:
+            return build_team_agent(team, agents=agents, tools=self.toolbox, find_model=find_model)
+        return build_workflow(
+            self.workflows[name],
+            agents=agents,
+            tools=self.toolbox,
+            workflows=self.workflows,
+            find_model=find_model,
         )
 
     def _find_model(self, name: str | None) -> Model | str:
@@ -121,7 +183,10 @@ def build_toolbox(settings: Settings) -> dict[str, AnyTool]:
     """Build the built-in tools by name, bounded by what the settings allow."""
     workspace = Workspace(settings.workspace) if settings.workspace else build_local_workspace(os.getcwd())
     tools = [
-        *net_tools(ProbePolicy.operator(settings.probe.allow)),
+        *net_tools(
+            ProbePolicy.operator(settings.probe.allow),
+            trace=find_trace if settings.telemetry.shows_traces else find_no_trace,
+        ),
         *host_tools(),
         *log_tools(workspace),
         *file_tools(workspace),
@@ -143,7 +208,13 @@ def open_store(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> AbstractAs
     if settings.is_server:
         from quorate.state.backends.postgres import open_postgres_store
 
-        return open_postgres_store(settings.build_database_url().reveal(), outbox=settings.keeps_notices)
+        return open_postgres_store(
+            settings.build_database_url().reveal(),
+            outbox=settings.keeps_notices,
+            tenant_role=settings.database_tenant_role,
+        )
+    if settings.database_tenant_role:
+        raise InvalidInput("`database_tenant_role` is for PostgreSQL, and the database is a file: take it out.")
     from quorate.state.backends.sqlite import open_sqlite_store
 
     return open_sqlite_store(settings.database, clock=clock, outbox=settings.keeps_notices)
@@ -177,6 +248,7 @@ async def open_gateway(
     store: Store | None = None,
     guards: Mapping[str, GuardFunction] | None = None,
     listeners: Sequence[Listener] = (),
+    trace: Callable[[], str] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncGenerator[Gateway]:
     """Open the models that the settings' gateway file describes, with its limits, budgets and cache.
@@ -189,6 +261,7 @@ async def open_gateway(
         store: What budgets, costs and shared caches are kept in; in this process alone when not given.
         guards: Guards of your own, by the names that the file calls them.
         listeners: Who hears of every call.
+        trace: Gives the W3C `traceparent` that goes with requests to providers; empty for none.
         clock: Where time comes from.
 
     Raises:
@@ -197,6 +270,7 @@ async def open_gateway(
         MissingExtra: What speaks to a store that it names is not installed.
     """
     chosen = settings or load_settings()
+    await read_secrets(chosen)
     plan = plan or load_gateway_plan(chosen)
     values = None if store is None else store.values
     async with AsyncExitStack() as stack:
@@ -208,6 +282,7 @@ async def open_gateway(
             cache_secret=secret,
             guard_functions=guards or {},
             listeners=tuple(listeners),
+            trace=trace,
         )
         gateway = Gateway(plan, credentials=chosen.find_credential, parts=parts, clock=clock)
         yield await stack.enter_async_context(gateway)
@@ -271,6 +346,7 @@ async def open_runtime(
     guards: Mapping[str, GuardFunction] | None = None,
     clock: Clock = SYSTEM_CLOCK,
     store: Store | None = None,
+    counts: bool = False,
 ) -> AsyncGenerator[Runtime]:
     """Open everything that running agents takes, and close it again at the end of the block.
 
@@ -284,6 +360,7 @@ async def open_runtime(
         guards: Guards of your own, by the names that the gateway file calls them.
         clock: Where time comes from.
         store: A store that is open already, instead of the one that the settings name.
+        counts: Whether what happens is counted, also where the settings show it to nobody: for a server's `/metrics`.
 
     Raises:
         InvalidInput: The settings or agent files do not hold together; every fault is listed.
@@ -293,19 +370,24 @@ async def open_runtime(
     parts, plan = Parts(chosen, models or {}, agents), load_gateway_plan(chosen)
     try:
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(open_secrets(chosen, clock=clock))
             if store is None:
                 store = await stack.enter_async_context(open_store(chosen, clock=clock))
             store = await open_blobs(chosen, store, stack)
+            quotas = Quotas(store, clock=clock, patience_s=chosen.worker.patience_s)
+            store = structs.replace(store, blobs=quotas.blobs)
             courier = None
             if chosen.bus.url:
                 from quorate.runtime.fleet import open_told
 
                 store, courier = await stack.enter_async_context(open_told(chosen, store))
             watching = None
-            if chosen.telemetry.is_on:
+            if counts or chosen.telemetry.is_on:
                 from quorate.runtime.watching import open_watching
 
                 store, watching = await stack.enter_async_context(open_watching(chosen, store))
+                if courier is not None:
+                    watching.look_at(courier)
             stack.push_async_callback(parts.aclose)
             parts.gateway = await stack.enter_async_context(
                 open_gateway(
@@ -314,6 +396,7 @@ async def open_runtime(
                     store=store,
                     guards=guards,
                     listeners=() if watching is None else (watching.note_call,),
+                    trace=None if watching is None else watching.find_header,
                     clock=clock,
                 )
             )
@@ -330,6 +413,8 @@ async def open_runtime(
 
             stack.push_async_callback(end_lease)
             group = await stack.enter_async_context(asyncio.TaskGroup())
+            quotas.begin(group, parts.gateway.parts.budgets)
+            stack.push_async_callback(quotas.aclose)
             runtime = Runtime(
                 settings=chosen,
                 catalog=parts.catalog,
@@ -341,13 +426,26 @@ async def open_runtime(
                 gateway=parts.gateway,
                 courier=courier,
             )
+            runtime.find_definitions = lambda: parts.definitions
             runtime.watching = watching
+            runtime.quotas = quotas
+            if watching is not None:
+                quotas.counted = partial(_count_refusal, watching)
+            quotas.refusals = Refusals(partial(_open_trail, runtime), spawn=quotas.spawn)
             runtime.given = {agent.name: agent for agent in agents}
             stack.callback(runtime.release)
             yield runtime
     except BaseExceptionGroup as several:
         # Each task group wraps what the block itself raised; whoever wrote the block wants it as it was.
         raise _unwrap(several) from None
+
+
+def _count_refusal(watching: Watching, quota: str) -> None:
+    watching.count("quota_refusals", quota=quota)
+
+
+def _open_trail(runtime: Runtime, tenant: str) -> AuditTrail:
+    return runtime.for_tenant(tenant).audit
 
 
 def _unwrap(error: BaseException) -> BaseException:

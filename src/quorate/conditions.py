@@ -11,6 +11,7 @@ import importlib.machinery
 import importlib.util
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Protocol, cast
@@ -40,6 +41,7 @@ _TOKEN = re.compile(
 )
 _MACROS = frozenset({"map", "filter", "exists", "exists_one", "all"})
 _COPYING = frozenset({"map", "filter"})
+_LOADING = threading.Lock()
 _POSITION = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 
 
@@ -190,15 +192,17 @@ def _load_library() -> _Library:
     Raises:
         MissingExtra: The extra `cel` is not installed.
     """
-    loaded = sys.modules.get("cel.cel")
-    if loaded is None:
-        package = importlib.machinery.PathFinder.find_spec("cel")
-        places = package.submodule_search_locations if package is not None else None
-        spec = importlib.machinery.PathFinder.find_spec("cel.cel", places) if places is not None else None
-        if spec is None or spec.loader is None:
-            raise MissingExtra("Conditions", "cel")
-        loaded = sys.modules["cel.cel"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(loaded)
+    with _LOADING:  # several threads may need it first, and it bears being loaded only once
+        loaded = sys.modules.get("cel.cel")
+        if loaded is None:
+            package = importlib.machinery.PathFinder.find_spec("cel")
+            places = package.submodule_search_locations if package is not None else None
+            spec = importlib.machinery.PathFinder.find_spec("cel.cel", places) if places is not None else None
+            if spec is None or spec.loader is None:
+                raise MissingExtra("Conditions", "cel")
+            loaded = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(loaded)
+            sys.modules["cel.cel"] = loaded
     # The library has no type stubs; it has the names of `_Library`.
     return cast("_Library", loaded)
 

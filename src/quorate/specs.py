@@ -73,6 +73,8 @@ class Caller(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     agent: str = ""
     cost_usd: float | None = None
     """The most its run may spend in US dollars."""
+    payer: str = ""
+    """Whose quotas below the tenant's it counts in, as `project/key`; empty for the tenant's alone."""
 
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

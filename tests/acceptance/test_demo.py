@@ -109,7 +109,6 @@ def test_the_demo_as_json(tmp_path: Path) -> None:
     [
         ("(process", signal.SIGTERM),
         ("network-diagnostics  ▸", signal.SIGINT),
-        ("network-diagnostics  ▸", signal.SIGTERM),
         ("network-diagnostics  ▸", signal.SIGKILL),
     ],
 )

@@ -18,7 +18,7 @@ from quorate.agent.delegate import AgentTool
 from quorate.agent.journal import Journal
 from quorate.agent.limits import Budget
 from quorate.agent.result import RunResult
-from quorate.agent.run import DEFAULTS, Run, RunOptions
+from quorate.agent.run import DEFAULTS, PAYER, Run, RunOptions
 from quorate.agent.scope import Scope
 from quorate.errors import Fenced, Incompatible, InvalidInput, NotFound, QuorateError
 from quorate.events import (
@@ -327,7 +327,7 @@ class Agent(Generic[Deps, Output]):
         live: bool = False,
     ) -> Run:
         """Open a run on what was recorded of it, without a new attempt; `history` is what its `previous` stands for."""
-        asked = {name: getattr(created, name) for name in ("tenant", "principal", "session", "trace")}
+        asked = {name: getattr(created, name) for name in ("tenant", "principal", "session", "trace", "labels")}
         options = structs.replace(options, **asked)
         limits, active_s = options.limits or created.limits, get_active_seconds(events)
         messages = [*history, *created.messages]
@@ -362,6 +362,7 @@ class Agent(Generic[Deps, Output]):
             principal=options.principal,
             session=options.session,
             trace=options.trace,
+            payer=options.labels.get(PAYER, ""),
         )
         journal = Journal(
             run_id, options.log, clock=clock, attempt=new_id("try"), listeners=options.listeners, live=live
@@ -369,6 +370,8 @@ class Agent(Generic[Deps, Output]):
         compiled, model, scope = self.compiled, self.find_model(), Scope(seconds)
         if options.wrap is not None:
             compiled = compiled.wrap(options.wrap)
+        if options.wrap_model is not None:
+            model = options.wrap_model(model)
         journal.on_cancel = scope.stop
         try:
             run = Run(
@@ -385,7 +388,7 @@ class Agent(Generic[Deps, Output]):
         except BaseException:
             scope.close()
             raise
-        run.services, run.wrap = options.services, options.wrap
+        run.services, run.wrap, run.wrap_model = options.services, options.wrap, options.wrap_model
         return run
 
 

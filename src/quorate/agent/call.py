@@ -26,8 +26,13 @@ from quorate.tools.toolsets import get_call_digest
 Keyed = tuple[str, ToolCall]
 
 
-async def start_calls(run: Run, keyed: list[Keyed]) -> None:
+async def start_calls(run: Run, keyed: list[Keyed], *, branch: str | None = None) -> None:
     """Record the intent of every call that is about to be made, before any of them is.
+
+    Args:
+        run: Whose calls they are.
+        keyed: The calls, by their keys.
+        branch: Whose refusal is raised (see `Journal.commit`); anything's below the run when not given.
 
     Raises:
         QuorateError: The run was stopped meanwhile; none of them is made.
@@ -40,7 +45,7 @@ async def start_calls(run: Run, keyed: list[Keyed]) -> None:
         exact = call if known is None else _find_cleared(run, key, call, known)
         if exact is not None:
             journal.write(ToolStarted, key, call=exact, effect=effects.get(call.name, "idempotent"))
-    await journal.commit(run.path)
+    await journal.commit(run.path if branch is None else branch, joins=branch is not None)
     if run.scope.cause is not None:
         raise run.scope.cause
 
@@ -94,6 +99,28 @@ async def settle_calls(run: Run, keyed: list[Keyed]) -> None:
     run.messages.append(Message(role="tool", parts=tuple(results)))
 
 
+async def make_call(run: Run, key: str, call: ToolCall, *, late_chars: int = 0) -> ToolResult:
+    """Make one call that a toolset of the run wants made, as the loop makes its own: recorded, held, never twice.
+
+    Args:
+        run: Whose tools, limits and log it uses.
+        key: What the call is; below the key of the call that wants it.
+        call: The tool, its arguments, and an id that tells it apart from its neighbours.
+        late_chars: How many characters a result may have that is only written: whoever calls commits soon.
+
+    Raises:
+        Waiting: Somebody must answer first; `keys` in its context say what.
+        QuorateError: The call failed for a reason that is no result, or the run was stopped.
+    """
+    await start_calls(run, [(key, call)], branch=key)
+    outcome = await _settle(run, key, call, late_chars=late_chars)
+    if isinstance(outcome, ToolResult):
+        return outcome
+    if isinstance(outcome, Waiting):
+        raise Waiting(outcome.message, keys=_get_slots(outcome, key))
+    raise outcome
+
+
 def _get_slots(held: Waiting, key: str) -> tuple[str, ...]:
     """Name what must be answered: a delegate's own slots, or this call's."""
     slots = held.context.get("keys")
@@ -109,7 +136,9 @@ async def record_late(run: Run, error: QuorateError) -> None:
         await _record_error(run, *late, error)
 
 
-async def _settle(run: Run, key: str, call: ToolCall, *, commit: bool = True) -> ToolResult | Exception:
+async def _settle(
+    run: Run, key: str, call: ToolCall, *, commit: bool = True, late_chars: int = 0
+) -> ToolResult | Exception:
     """Return a call's recorded result, or make it and record what came of it; an error is returned, not raised."""
     journal, toolbox = run.journal, run.compiled.toolbox
     known = journal.find(key)
@@ -123,7 +152,7 @@ async def _settle(run: Run, key: str, call: ToolCall, *, commit: bool = True) ->
         if result is None:
             result = await toolbox.call(call, context)
         journal.write(ToolFailed if result.is_error else ToolFinished, key, result=result)
-        if commit:
+        if commit and not (late_chars and _is_light(result, late_chars)):
             await journal.commit(key)
     except Waiting as held:
         await _hold(run, key, call, held)
@@ -131,6 +160,18 @@ async def _settle(run: Run, key: str, call: ToolCall, *, commit: bool = True) ->
     except Exception as error:  # the calls beside it end first, whatever a toolset raises
         return await _record_error(run, key, call, error)
     return result
+
+
+def _is_light(result: ToolResult, most: int) -> bool:
+    """Whether a result is certain not to be refused by the log."""
+    content = result.content
+    if not isinstance(content, str) or len(content) > most:
+        return False
+    try:
+        content.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 async def _record_error(run: Run, key: str, call: ToolCall, error: Exception) -> Exception:

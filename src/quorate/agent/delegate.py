@@ -28,7 +28,16 @@ from quorate.errors import (
     Waiting,
 )
 from quorate.events import StepFinished, StepStarted
-from quorate.messages import Progress, TextDelta, ThinkingDelta, ToolCall, ToolCallDelta, ToolResult, build_user_message
+from quorate.messages import (
+    Message,
+    Progress,
+    TextDelta,
+    ThinkingDelta,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    build_user_message,
+)
 from quorate.ports import Model, RunContext, Sharing
 from quorate.specs import Limits, ToolSpec
 from quorate.tools.define import fail
@@ -121,30 +130,55 @@ class AgentTool:
             return fail(call, f"the arguments are not valid: {error}")
         if context.info.depth + 1 > parent.budget.limits.depth:
             return fail(call, f"agents may delegate {parent.budget.limits.depth} deep, and no deeper", "incomplete")
-        return await self._delegate(parent, task.task, call, context)
+        messages = [build_user_message(task.task)]
+        return await work_for(parent, self.agent, messages, call=call, context=context, sharing=self._sharing)
 
-    async def _delegate(self, parent: Run, task: str, call: ToolCall, context: RunContext[object]) -> ToolResult:
-        child = _open_child(parent, self.agent, task, context, sharing=self._sharing)
-        journal, path = parent.journal, child.path
-        if journal.find(path) is None:
-            journal.write(StepStarted, path, name=self.agent.name)
-        try:
-            if self._sharing == "copy" and child.services is not None:
-                # A copy is taken when somebody first looks at it: here, so that it is of how things stand now.
-                await child.services.open_state(context).names()
-            async with aclosing(steps(child)) as items:
-                async for item in items:
-                    if isinstance(item, _DELTAS):
-                        journal.emit(item)
-        except _STOPS:
-            raise
-        except QuorateError as error:
-            return _tell_failure(child, call, error)
-        finally:
-            child.scope.close()
-        answer = child.compiled.output.write(child.value)
-        journal.write(StepFinished, path, name=self.agent.name, output=answer[:200])
-        return ToolResult(call_id=call.id, name=call.name, content=answer)
+
+async def work_for(
+    parent: Run,
+    agent: Delegate,
+    messages: list[Message],
+    *,
+    call: ToolCall,
+    context: RunContext[object],
+    sharing: Sharing = "inherit",
+) -> ToolResult:
+    """Have an agent work for another and return its answer, or why there is none.
+
+    What it does is recorded in the same log, below the key of the call.
+
+    Args:
+        parent: The run of the agent that it works for.
+        agent: Who works.
+        messages: The conversation that it goes on with, the task last.
+        call: The call that it is.
+        context: What that call may know.
+        sharing: What it sees of the run-scoped values of the agent that calls it.
+
+    Raises:
+        Waiting: Somebody must answer first.
+    """
+    child = _open_child(parent, agent, messages, context, sharing=sharing)
+    journal, path = parent.journal, child.path
+    if journal.find(path) is None:
+        journal.write(StepStarted, path, name=agent.name)
+    try:
+        if sharing == "copy" and child.services is not None:
+            # A copy is taken when somebody first looks at it: here, so that it is of how things stand now.
+            await child.services.open_state(context).names()
+        async with aclosing(steps(child)) as items:
+            async for item in items:
+                if isinstance(item, _DELTAS):
+                    journal.emit(item)
+    except _STOPS:
+        raise
+    except QuorateError as error:
+        return _tell_failure(child, call, error)
+    finally:
+        child.scope.close()
+    answer = child.compiled.output.write(child.value)
+    journal.write(StepFinished, path, name=agent.name, output=answer[:200])
+    return ToolResult(call_id=call.id, name=call.name, content=answer)
 
 
 def _tell_failure(child: Run, call: ToolCall, error: QuorateError) -> ToolResult:
@@ -157,7 +191,9 @@ def _tell_failure(child: Run, call: ToolCall, error: QuorateError) -> ToolResult
     return fail(call, f"{reason}{f' It last said: {said}' if said else ''}", error.code)
 
 
-def _open_child(parent: Run, agent: Delegate, task: str, context: RunContext[object], *, sharing: Sharing) -> Run:
+def _open_child(
+    parent: Run, agent: Delegate, messages: list[Message], context: RunContext[object], *, sharing: Sharing
+) -> Run:
     now = parent.clock.monotonic()
     seconds = min(agent.limits.seconds, max(0.0, parent.info.deadline - now))
     info = structs.replace(
@@ -170,15 +206,21 @@ def _open_child(parent: Run, agent: Delegate, task: str, context: RunContext[obj
     child = Run(
         agent.compiled if parent.wrap is None else agent.compiled.wrap(parent.wrap),
         info,
-        model=agent.find_model(parent.model),
+        model=_find_model(parent, agent),
         deps=parent.deps,
-        messages=[build_user_message(task)],
+        messages=messages,
         journal=parent.journal,
         budget=parent.budget,
-        scope=Scope(seconds, parent.scope),
+        scope=Scope(agent.limits.seconds, parent.scope),  # what is left of the run is for the run's own timer
         clock=parent.clock,
         path=f"{context.key}/",
     )
-    child.wrap = parent.wrap
+    child.wrap, child.wrap_model = parent.wrap, parent.wrap_model
     child.services = parent.services.open_child(sharing, context.key) if parent.services is not None else None
     return child
+
+
+def _find_model(parent: Run, agent: Delegate) -> Model:
+    """Find a delegate's own model, or its parent's, which has around it what belongs there."""
+    model = agent.find_model(parent.model)
+    return model if parent.wrap_model is None or model is parent.model else parent.wrap_model(model)

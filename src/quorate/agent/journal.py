@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
 
 from quorate.clock import Clock
 from quorate.errors import Cancelled, Conflict, CorruptState, Fenced, InvalidInput, QuorateError, TooLarge
@@ -37,8 +38,8 @@ class Journal:
     """
 
     __slots__ = (
-        "_busy", "_changed", "_known", "_log", "_now", "_pending", "_refused", "_seq", "attempt", "broken", "events",
-        "fresh", "listeners", "loaded", "on_cancel", "position", "run",
+        "_busy", "_changed", "_known", "_log", "_now", "_pending", "_refused", "_rounds", "_seq", "attempt", "broken",
+        "events", "fresh", "gather", "listeners", "loaded", "on_cancel", "position", "run",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +62,8 @@ class Journal:
         self.events: list[AnyEvent] = []
         """Everything recorded, in order."""
         self.position = 0
+        self.gather = 0
+        """For how many turns of the event loop a durable commit lets others write, so that theirs go with it."""
         self.on_cancel: Callable[[QuorateError], None] | None = None
         self._log = log
         self._now = clock.now
@@ -70,6 +73,8 @@ class Journal:
         self._refused: dict[str, QuorateError] = {}
         """What could not be recorded, by key, until whoever wrote it is told."""
         self._busy = False
+        self._rounds = 0
+        """How often all that was written until then was recorded."""
         self._changed: asyncio.Event | None = None
         self.broken: QuorateError | None = None
         """Why nothing more can be recorded: the store is away, or another attempt owns the run."""
@@ -106,13 +111,17 @@ class Journal:
             kind(run=self.run, seq=self._seq, time=self._now(), key=key, attempt=self.attempt, **facts)
         )
 
-    async def commit(self, branch: str = "") -> None:
+    async def approach(self, key: str) -> None:
+        """Wait until a step may begin that no model asked for: at once, except where a recorded order is kept."""
+
+    async def commit(self, branch: str = "", *, joins: bool = False) -> None:
         """Record all that was written, in one append; return when it is durable.
 
         What cannot be recorded at all is left out, and so is what follows from it: the rest of its branch.
 
         Args:
             branch: What the keys begin with whose refusal is raised, where branches write side by side.
+            joins: Whether to go on as soon as somebody else has recorded what stands here, and not in one's turn.
 
         Raises:
             InvalidInput: An event cannot be written as JSON.
@@ -121,18 +130,30 @@ class Journal:
             StorageFull: There is no room.
             Unavailable: The store cannot be reached.
         """
-        while self._busy:
+        rounds = self._rounds
+        while self._busy and not (joins and self._rounds > rounds):
             await self.wait_changed()
         if self.broken is not None:
             raise self.broken
+        if self._log is None:
+            batch, self._pending = self._pending, []
+            self._publish(batch)
+            if self._changed is not None:
+                self.wake()
+            return
+        if joins and self._rounds > rounds:
+            self._raise_refused(branch)
+            return
         self._busy, apart = True, 0
         try:
+            if self.gather:
+                for _ in range(self.gather):
+                    await asyncio.sleep(0)
             while self._pending:
                 # Where one was refused, they are appended one by one.
                 batch = tuple(self._pending[:1] if apart else self._pending)
                 try:
-                    if self._log is not None:
-                        await self._log.append(self.run, batch, expected=self.position)
+                    await self._log.append(self.run, batch, expected=self.position)
                 except Conflict:
                     await self._reconcile()
                 except (InvalidInput, TooLarge) as error:
@@ -142,6 +163,7 @@ class Journal:
                     # Others may have written behind it meanwhile.
                     del self._pending[: len(batch)]
                     self._publish(batch)
+            self._rounds += 1
         except QuorateError as error:
             self.broken = error
             raise
@@ -150,9 +172,12 @@ class Journal:
             if self._changed is not None:
                 self.wake()
         if self._refused:
-            refused = next((key for key in self._refused if key.startswith(branch)), None)
-            if refused is not None:
-                raise self._refused.pop(refused)
+            self._raise_refused(branch)
+
+    def _raise_refused(self, branch: str) -> None:
+        refused = next((key for key in self._refused if _is_in(key, branch)), None)
+        if refused is not None:
+            raise self._refused.pop(refused)
 
     def _refuse(self, error: QuorateError, count: int) -> int:
         """Leave out the one event that was refused, with what its branch wrote after it; say how many to part."""
@@ -161,9 +186,18 @@ class Journal:
         key = self._pending[0].key
         branch = key[: key.rfind("/", 0, -len(MODEL)) + 1] if key.endswith(MODEL) else key
         self._refused[key] = error
-        self._pending[:] = [event for event in self._pending[1:] if not event.key.startswith(branch)]
+        self._pending[:] = [event for event in self._pending[1:] if not _is_in(event.key, branch)]
         self._restamp()
         return 0
+
+    def find_written(self, key: str) -> AnyEvent | None:
+        """Find the last thing that this attempt wrote for a step, recorded or not."""
+        return next((event for event in self.look_back() if event.key == key), None)
+
+    def look_back(self, *, whole: bool = False) -> Iterator[AnyEvent]:
+        """Yield what this attempt wrote, recorded or not, the last first; and then what others wrote, if `whole`."""
+        recorded = len(self.events) - (0 if whole else self.loaded)
+        return chain(reversed(self._pending), islice(reversed(self.events), recorded))
 
     def _restamp(self) -> None:
         self._pending[:] = [restamp(event, self.position + place) for place, event in enumerate(self._pending, 1)]
@@ -231,3 +265,8 @@ class Journal:
         if self._changed is None:
             self._changed = asyncio.Event()
         await self._changed.wait()
+
+
+def _is_in(key: str, branch: str) -> bool:
+    """Whether a key is a branch's own, or below it: `a/b` and `a/b/c` are in `a/b`, and `a/bc` is not."""
+    return key.startswith(branch) and (branch[-1:] in ("", "/") or key[len(branch) :][:1] in ("", "/"))

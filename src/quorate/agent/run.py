@@ -47,11 +47,15 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     """What tools may reach beside the log."""
     wrap: Wrap | None = None
     """Put around the tools of the agent and of every agent it delegates to."""
+    wrap_model: Callable[[Model], Model] | None = None
+    """Put around the model of the agent and of every agent it delegates to."""
     trace: str = ""
     """The W3C `traceparent` of whoever asks: the run then belongs to that trace."""
 
 
 DEFAULTS = RunOptions()
+PAYER = "quota.payer"
+"""The label of a run that says whose quotas below the tenant's it counts in, as `project/key`."""
 
 
 class Run:
@@ -60,7 +64,7 @@ class Run:
     __slots__ = (
         "_repairs", "budget", "caller", "clock", "compiled", "counter", "deps", "handed_over", "info", "instructions",
         "journal", "late", "live", "messages", "mode", "model", "path", "profile", "reply", "scope", "services",
-        "value", "watched", "wrap",
+        "value", "watched", "wrap", "wrap_model",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +95,8 @@ class Run:
         """Whether any worker may go on with it at once when it is left."""
         self.wrap: Wrap | None = None
         """What is put around the tools of delegates, too."""
+        self.wrap_model: Callable[[Model], Model] | None = None
+        """What is put around the models of delegates, too."""
         self.services: Services | None = None
         """What its tools may reach beside the log; there is none where no runtime opened one."""
         self.counter = Counter(limits=info.limits, budget=budget)
@@ -102,6 +108,7 @@ class Run:
             session=info.session or "",
             agent=info.agent,
             cost_usd=info.limits.cost_usd,
+            payer=info.payer,
         )
         self.live = journal.fresh is not None
         """Whether somebody watches."""

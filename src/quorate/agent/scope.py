@@ -71,6 +71,10 @@ class Scope:
             self._parent._inner.remove(self)
             self._parent = None
 
+    def limit(self, seconds: float | None) -> asyncio.Timeout:
+        """Build the bound of one of several waits that go on side by side; it cuts that one alone."""
+        return asyncio.timeout(seconds)
+
     async def wait(self, work: Coroutine[object, object, T]) -> T:
         """Wait for `work` unless the scope is stopped first.
 

@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
@@ -27,6 +27,20 @@ class ConnectedBus(Bus, Protocol):
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection at the moment."""
+        ...
+
+
+@runtime_checkable
+class KeepingBus(Protocol):
+    """A bus that can say whether what keeps its streams answers."""
+
+    async def check_ready(self, *, timeout_s: float = 1.0) -> None:
+        """Return if it does.
+
+        Raises:
+            Unavailable: It does not.
+            DeadlineExceeded: It does not in time.
+        """
         ...
 
 
@@ -98,6 +112,13 @@ class ReturningBus:
                 self._tried.set()
             await self._sleep(wait_s * (1 + self._spread()) / 2)
             wait_s = min(2 * wait_s, self._patience.longest_wait_s)
+
+    async def check_ready(self, *, timeout_s: float = 1.0) -> None:
+        """Return if it is there and what keeps its streams answers; see `KeepingBus`."""
+        bus = await self._find()
+        if isinstance(bus, KeepingBus):
+            with _contained():
+                await bus.check_ready(timeout_s=timeout_s)
 
     async def publish(
         self, subject: str, data: bytes, *, headers: Mapping[str, str] | None = None, reply: str = ""

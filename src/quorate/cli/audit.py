@@ -32,6 +32,7 @@ Action = Annotated[str, typer.Option("--action", help="Only such acts: run.cance
 Object = Annotated[str, typer.Option("--object", help="Only what was done to something, such as run/run-1.")]
 OutcomeOption = Annotated[str | None, typer.Option("--outcome", help="Only those that were done, or refused.")]
 Since = Annotated[str | None, typer.Option("--since", metavar="TIME", help="2026-01-31, or 7d ago.")]
+Tenant = Annotated[str, typer.Option("--tenant", metavar="NAME", help="Whose trail.")]
 Before = Annotated[str | None, typer.Option("--before", metavar="TIME", help="2026-01-31, or 7d ago.")]
 
 
@@ -56,6 +57,7 @@ def list_rows(
     before: Before = None,
     after: Annotated[int | None, typer.Option("--after", min=0, help="From behind this row on, oldest first.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many to show.")] = MOST_LISTED,
+    tenant: Tenant = "default",
     json: Json = False,
 ) -> None:
     """List the last acts that were done or refused, the oldest of them first."""
@@ -64,9 +66,10 @@ def list_rows(
         match = _read_filter(
             runtime, principal=principal, action=action, object=object, outcome=outcome, since=since, before=before
         )
+        trail = runtime.for_tenant(tenant).audit
         if after is not None:
-            return await runtime.audit.read(after=after, limit=limit, match=match)
-        return await runtime.audit.read_last(limit=limit, match=match)
+            return await trail.read(after=after, limit=limit, match=match)
+        return await trail.read_last(limit=limit, match=match)
 
     found = run_with_runtime(work)
     if json:
@@ -86,6 +89,7 @@ def verify(
         str | None, typer.Option("--anchor", metavar="SEQ:HASH", help="What an earlier check printed, kept elsewhere.")
     ] = None,
     audit_key_file: AuditKeyFile = None,
+    tenant: Tenant = "default",
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -93,9 +97,10 @@ def verify(
     noted, key = _read_anchor(anchor), read_audit_key(audit_key_file)
 
     async def work(runtime: Runtime) -> AuditReport:
+        runtime = runtime.for_tenant(tenant)
         trail = runtime.audit
         if key is not None:
-            trail = AuditTrail(runtime.store.values, clock=runtime.clock, tenant=runtime.tenant, key=key)
+            trail = AuditTrail(runtime.store.values, clock=runtime.clock, tenant=tenant, key=key)
         with open_steps(quiet=quiet) as advance:
             return await trail.verify(anchor=noted, progress=lambda done, total: advance("rows checked", done, total))
 
@@ -124,6 +129,7 @@ def export(
     outcome: OutcomeOption = None,
     since: Since = None,
     before: Before = None,
+    tenant: Tenant = "default",
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -134,7 +140,8 @@ def export(
             runtime, principal=principal, action=action, object=object, outcome=outcome, since=since, before=before
         )
         with open_steps(quiet=quiet) as advance:
-            lines = _iterate(runtime.audit, match, advance=lambda rows: advance("rows exported", rows, 0))
+            trail = runtime.for_tenant(tenant).audit
+            lines = _iterate(trail, match, advance=lambda rows: advance("rows exported", rows, 0))
             if file is not None:
                 await write_file(file, lines, lambda _: None, force=force)
                 return

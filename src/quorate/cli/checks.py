@@ -25,6 +25,7 @@ from quorate.models.readiness import find_lack
 from quorate.models.routes import list_targets
 from quorate.models.target import find_target
 from quorate.runtime.fleet import find_bus, open_bus
+from quorate.runtime.keeping import read_secrets
 from quorate.settings import Settings, load_settings
 from quorate.settings.check import KEYLESS_MODELS, check_key_strength
 from quorate.state.backends.sqlite import open_sqlite_log
@@ -85,6 +86,7 @@ def run_checks(*, least_free_mb: int = LEAST_FREE_MB) -> list[Check]:
             for name in ("database", "disk", "bus", "gateway", "model", "agents")
         ] + check_programs()  # fmt: skip
     found.append(Check(name="settings", status="ok", detail=f"the environment is {settings.environment}"))
+    found += check_secrets(settings)
     found += [
         _guard("database", lambda: check_database(Path(settings.database))),
         _guard("disk", lambda: check_disk(Path(settings.database), least_free_mb=least_free_mb)),
@@ -120,6 +122,18 @@ def check_extras() -> Iterator[Check]:
             yield Check(name=name, status=status, detail=detail, advice=advice)
         else:
             yield Check(name=name, status="ok", detail="installed")
+
+
+def check_secrets(settings: Settings) -> list[Check]:
+    """Check that secrets that are kept elsewhere can be read there; nothing of them is shown."""
+    kept = {secret.place for secret in settings.list_kept_secrets()}
+    if not kept:
+        return []
+    try:
+        asyncio.run(read_secrets(settings))
+    except InvalidFiles as error:
+        return [Check(name="secrets", status="fault", detail=fault) for fault in error.faults]
+    return [Check(name="secrets", status="ok", detail=f"{len(kept)} are where the settings say")]
 
 
 def check_database(path: Path) -> Check:

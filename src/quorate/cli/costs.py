@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 import typer
-from msgspec import Struct
 
 from quorate.cli.console import say_all, say_json
 from quorate.cli.opening import run_with_runtime
@@ -16,49 +15,16 @@ from quorate.cli.quantities import read_time, show_count
 from quorate.cli.words import align, clean_line
 from quorate.errors import InvalidInput
 from quorate.models.cost import NANO
-from quorate.models.ledger import Booked, Ledger, Row
+from quorate.models.costs import PARTS, CostLine, CostReport, Part, build_line, build_report
+from quorate.models.ledger import Booked, Ledger
 from quorate.models.reconcile import Comparison, compare
 from quorate.runtime import Runtime
-
-Part = Literal["tenant", "agent", "model", "day"]
-PARTS: tuple[Part, ...] = get_args(Part)
-
-
-class CostLine(Struct, frozen=True, kw_only=True):
-    """What calls that are alike in what was asked for used together."""
-
-    day: str | None = None
-    tenant: str | None = None
-    agent: str | None = None
-    model: str | None = None
-    calls: int
-    """That gave a reply."""
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
-    cost_usd: float
-    """Of the replies."""
-    cut_calls: int
-    """That gave none: cut, cancelled, too slow."""
-    cut_cost_usd: float
-    """What those are thought to have cost."""
-    unpriced_calls: int
-    """Calls, of all of them, whose price nobody knows: they are not in the cost."""
-
-
-class CostReport(Struct, frozen=True, kw_only=True):
-    """What was spent."""
-
-    since: str | None
-    until: str | None
-    lines: Sequence[CostLine]
-    total: CostLine
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands about costs."""
     group = typer.Typer(
-        help="Show what was spent by tenant, agent, model and day, and check it against the logs.",
+        help="Show what was spent by tenant, agent, model, principal and day, and check it against the logs.",
         rich_markup_mode=None,
         invoke_without_command=True,
     )
@@ -72,7 +38,7 @@ def show_costs(
     *,
     by: Annotated[
         list[str] | None,
-        typer.Option("--by", metavar="PART", help="tenant, agent, model or day; may be given several times."),
+        typer.Option("--by", metavar="PART", help="tenant, agent, model, principal or day; can be repeated."),
     ] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="From a day on (UTC), such as 2026-01-31 or 7d.")
@@ -113,34 +79,6 @@ def verify_costs(*, json: Json = False) -> int:
     else:
         say_all(render_comparison(found))
     return 1 if found.gaps else 0
-
-
-def build_report(
-    booked: Sequence[Booked], parts: Sequence[Part], *, since: str | None = None, until: str | None = None
-) -> CostReport:
-    """Add up what is booked, by the parts asked for; the total is the sum of the lines."""
-    sums: dict[tuple[str, ...], Row] = {}
-    total = Row()
-    for one in booked:
-        sums.setdefault(tuple(getattr(one, part) for part in parts), Row()).add(one.row)
-        total.add(one.row)
-    lines = [build_line(row, **dict(zip(parts, names, strict=True))) for names, row in sorted(sums.items())]
-    return CostReport(since=since, until=until, lines=lines, total=build_line(total))
-
-
-def build_line(row: Row, **names: str) -> CostLine:
-    """Write a sum in dollars."""
-    return CostLine(
-        **names,
-        calls=row.calls,
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
-        cached_tokens=row.cached_tokens,
-        cost_usd=row.usd / NANO,
-        cut_calls=row.cut_calls,
-        cut_cost_usd=row.cut_usd / NANO,
-        unpriced_calls=row.unpriced,
-    )
 
 
 def render_report(report: CostReport, parts: Sequence[Part]) -> list[str]:

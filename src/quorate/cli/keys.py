@@ -15,6 +15,7 @@ from quorate.cli.words import align, clean_line, show_time
 from quorate.runtime import Runtime
 from quorate.runtime.access import open_keys
 from quorate.runtime.acts import noted
+from quorate.runtime.tenants import check_project_of, pass_on_quotas
 from quorate.security.keys import OVERLAP_S, ApiKey, NewKey
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="The key's id.")]
@@ -48,6 +49,9 @@ def create_key(
     expires: Annotated[
         str | None, typer.Option("--expires", metavar="TIME", help="How long it lasts, such as 90d; for ever if not.")
     ] = None,
+    project: Annotated[
+        str | None, typer.Option("--project", metavar="NAME", help="The project whose quotas it counts in, too.")
+    ] = None,
     tenant: Tenant = "default",
     json: Json = False,
 ) -> None:
@@ -57,6 +61,8 @@ def create_key(
     async def work(runtime: Runtime) -> NewKey:
         runtime, who = runtime.for_tenant(tenant), get_user()
         async with noted(runtime.audit, "key.create", principal=who, object=f"tenant/{tenant}") as facts:
+            if project is not None:
+                await check_project_of(runtime, tenant, project)
             new = await open_keys(runtime).create(
                 tenant=tenant,
                 principal=principal or who,
@@ -65,6 +71,7 @@ def create_key(
                 name=name,
                 by=who,
                 lasts_s=lasts_s,
+                project=project or "",
             )
             facts["key"] = new.key.id
             return new
@@ -113,6 +120,7 @@ def show_key(key: KeyId, *, tenant: Tenant = "default", json: Json = False) -> N
         "for": found.name,
         "principal": found.principal,
         "role": found.role,
+        "project": found.project,
         "scopes": ", ".join(found.scopes) or "all that its role may",
         "made": f"{show_time(found.created)} by {found.by}",
         "expires": "never" if found.expires is None else show_time(found.expires),
@@ -140,6 +148,7 @@ def rotate_key(
         async with noted(runtime.audit, "key.rotate", principal=who, object=f"key/{clean_line(key, most=40)}") as facts:
             new = await open_keys(runtime).rotate(key, tenant=tenant, by=who, overlap_s=overlap_s)
             facts["key"] = new.key.id
+            await pass_on_quotas(runtime, tenant, old=key, new=new.key.id)
             return new
 
     _say_new(run_with_runtime(work), json=json)

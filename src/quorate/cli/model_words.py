@@ -2,77 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-from msgspec import Struct
+from collections.abc import Sequence
 
 from quorate.cli.words import align, clean_line, show_cost
 from quorate.models.cost import Price
-from quorate.models.facts import ModelFacts, Provider
-from quorate.models.readiness import Variable
-from quorate.models.routes import RouteRule, list_targets
-
-RECENT_DAYS = 7
-CAPABILITIES = ("tools", "vision", "audio", "files", "reasoning", "schema", "embedding")
-"""What a model can be chosen by; `schema` means that it enforces one for its answer."""
-
-
-class Listed(Struct, frozen=True, kw_only=True):
-    """A model as the list shows it."""
-
-    name: str
-    provider: str
-    context_tokens: int | None = None
-    max_output_tokens: int | None = None
-    price: Price | None = None
-    """In US dollars for a million tokens; `None` when nobody knows."""
-    capabilities: tuple[str, ...] = ()
-    deprecated: str = ""
-
-
-class Word(Struct, frozen=True, kw_only=True):
-    """An alias or a route as the list shows it."""
-
-    name: str
-    kind: str
-    models: tuple[str, ...]
-
-
-def build_listed(facts: ModelFacts, provider: Provider) -> Listed:
-    """Build a row from what is known of a model."""
-    return Listed(
-        name=facts.name,
-        provider=provider.name,
-        context_tokens=facts.context_tokens,
-        max_output_tokens=facts.max_output_tokens,
-        price=facts.price,
-        capabilities=list_capabilities(facts, provider),
-        deprecated=facts.deprecated,
-    )
-
-
-def list_capabilities(facts: ModelFacts, provider: Provider) -> tuple[str, ...]:
-    """List what a model can do, in a fixed order."""
-    if facts.kind == "embedding":
-        return ("embedding",)
-    native = provider.native_output if facts.native_output is None else facts.native_output
-    has = {
-        "tools": facts.tools,
-        "vision": facts.vision,
-        "audio": facts.audio,
-        "files": facts.files,
-        "reasoning": facts.reasoning,
-        "schema": native,
-    }
-    return tuple(name for name in CAPABILITIES if has.get(name))
-
-
-def build_words(aliases: Iterable[tuple[str, str]], routes: Sequence[RouteRule]) -> list[Word]:
-    """Build the rows of a gateway file's own names."""
-    return [
-        *(Word(name=rule.name, kind=f"route by {rule.choose}", models=list_targets(rule)) for rule in routes),
-        *(Word(name=name, kind="alias", models=(target,)) for name, target in sorted(aliases)),
-    ]
+from quorate.models.roster import RECENT_DAYS, Described, Listed
 
 
 def render_rows(rows: Sequence[Listed]) -> list[tuple[str, ...]]:
@@ -101,36 +35,6 @@ def show_price(price: Price | None) -> str:
 def _describe(row: Listed) -> str:
     words = ", ".join(row.capabilities)
     return f"{words} (deprecated: {clean_line(row.deprecated)})" if row.deprecated else words
-
-
-class Recent(Struct, frozen=True, kw_only=True):
-    """How the calls of the last days went."""
-
-    calls: int = 0
-    """That gave a reply."""
-    cut_calls: int = 0
-    """That gave none: cut, cancelled, too slow."""
-    cost_usd: float = 0.0
-
-
-class Described(Struct, frozen=True, kw_only=True):
-    """A model as `show` shows it."""
-
-    name: str
-    provider: str
-    facts: ModelFacts | None
-    """What is known of it; nothing of one that is not listed."""
-    price: Price | None
-    capabilities: tuple[str, ...]
-    base_url: str
-    """Where it is; empty while a part of the address is missing."""
-    variables: tuple[Variable, ...]
-    is_ready: bool
-    """Whether it can be asked; a key that is there may still be refused."""
-    lack: str
-    """What is missing."""
-    recent: Recent | None = None
-    """How its calls went lately; `None` where nothing was booked yet."""
 
 
 def render_model(described: Described) -> list[str]:

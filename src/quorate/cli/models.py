@@ -14,7 +14,18 @@ from quorate.assembly import load_gateway_plan, open_gateway, open_store
 from quorate.cli.console import say, say_all, say_json, tell
 from quorate.cli.failures import get_exit_code
 from quorate.cli.model_trial import Trial, advise, render_trial, try_model
-from quorate.cli.model_words import (
+from quorate.cli.model_words import render_model, render_rows
+from quorate.cli.opening import load_all_settings
+from quorate.cli.options import Json, read_word
+from quorate.cli.quantities import show_count
+from quorate.cli.watch import run_async
+from quorate.cli.words import align, clean_line
+from quorate.errors import InvalidFiles, InvalidInput, QuorateError
+from quorate.models.ledger import Ledger, write_day
+from quorate.models.listing import list_models as ask_for_models
+from quorate.models.plan import GatewayPlan, load_plan
+from quorate.models.providers import ListedModel
+from quorate.models.roster import (
     CAPABILITIES,
     RECENT_DAYS,
     Described,
@@ -22,27 +33,14 @@ from quorate.cli.model_words import (
     Recent,
     build_listed,
     build_words,
-    list_capabilities,
-    render_model,
-    render_rows,
+    count_recent,
+    describe_model,
+    load_known,
 )
-from quorate.cli.options import Json, read_word
-from quorate.cli.quantities import show_count
-from quorate.cli.watch import run_async
-from quorate.cli.words import align, clean_line
-from quorate.errors import InvalidFiles, InvalidInput, QuorateError, UnknownName
-from quorate.models.cost import NANO
-from quorate.models.facts import Table, list_providers, load_facts, load_table, unknown_provider
-from quorate.models.ledger import Ledger, write_day
-from quorate.models.listing import list_models as ask_for_models
-from quorate.models.plan import GatewayPlan, load_plan
-from quorate.models.providers import ListedModel
-from quorate.models.readiness import find_lack, list_variables
 from quorate.models.routes import list_targets
 from quorate.models.target import Target, find_target
 from quorate.settings import Settings, load_settings
 
-HINT = "A model is named `provider:model`; aliases and routes are words of the gateway file."
 ANY_MODEL = "any"
 """Stands for a model where only its provider matters."""
 ModelName = Annotated[
@@ -75,9 +73,9 @@ def list_models(
 ) -> int:
     """List the models whose facts are known: context, price in US dollars for a million tokens, what they can do."""
     wanted = read_word("capability", capability, CAPABILITIES)
-    settings = load_settings()
+    settings = load_all_settings()
     plan = load_gateway_plan(settings)
-    table = _load_table(plan, provider)
+    table = load_known(plan, provider)
     rows = [build_listed(facts, table.find_provider(facts.name.partition(":")[0])) for facts in table.models.values()]
     if remote:
         rows = _ask(settings, plan, provider, rows)
@@ -96,13 +94,13 @@ def list_models(
 
 def show_model(name: ModelName, *, json: Json = False) -> None:
     """Show what is known of a model, where it is, what it costs, and what is missing before it can be asked."""
-    settings = load_settings()
+    settings = load_all_settings()
     plan = load_gateway_plan(settings)
     rule = next((rule for rule in plan.routes if rule.name == plan.aliases.get(name, name)), None)
     names = list_targets(rule) if rule is not None else (plan.aliases.get(name, name),)
     recent = _find_recent(settings, names)
     if rule is not None:
-        members = [_describe_model(settings, plan, member, recent[member]) for member in names]
+        members = [_describe(settings, plan, member, recent[member]) for member in names]
         if json:
             say_json({"route": rule, "models": members})
             return
@@ -111,7 +109,7 @@ def show_model(name: ModelName, *, json: Json = False) -> None:
             say()
             say_all(render_model(member))
         return
-    described = _describe_model(settings, plan, names[0], recent[names[0]])
+    described = _describe(settings, plan, names[0], recent[names[0]])
     if json:
         say_json(described)
         return
@@ -120,7 +118,7 @@ def show_model(name: ModelName, *, json: Json = False) -> None:
 
 def ask_model(name: ModelName, *, json: Json = False) -> int:
     """Ask a model for one word, for real, and say how long it took, what it cost, and whether it streams."""
-    settings = load_settings()
+    settings = load_all_settings()
     try:
         trial = run_async(_try(settings, name))
     except QuorateError as error:
@@ -167,16 +165,6 @@ def check_gateway(
     say(f"No faults in {place}: {', '.join(counts) or 'it changes nothing'}.")
 
 
-def _load_table(plan: GatewayPlan, provider: str | None) -> Table:
-    own = plan.build_table()
-    if provider is not None:
-        if provider not in own.providers and provider not in list_providers():
-            raise unknown_provider(provider, {*list_providers(), *own.providers})
-        return load_facts(provider, own=own)
-    shipped = load_table()
-    return Table(providers={**shipped.providers, **own.providers}, models={**shipped.models, **own.models})
-
-
 def _ask(settings: Settings, plan: GatewayPlan, provider: str | None, known: list[Listed]) -> list[Listed]:
     """Ask a provider for its models, and add what is known of each."""
     if provider is None:
@@ -197,31 +185,8 @@ def _find_target(settings: Settings, plan: GatewayPlan, name: str) -> Target:
     return find_target(name, credentials=settings.find_credential, base_urls={}, table=plan.build_table())
 
 
-def _describe_model(settings: Settings, plan: GatewayPlan, name: str, recent: Recent | None) -> Described:
-    if ":" not in name:
-        raise UnknownName("model, alias or route", name, (*plan.aliases, *(rule.name for rule in plan.routes)), HINT)
-    own, provider_name = plan.build_table(), name.partition(":")[0]
-    table = load_facts(provider_name, own=own)
-    provider, lack, base_url = table.find_provider(provider_name), "", ""
-    try:
-        target = _find_target(settings, plan, name)
-        base_url = target.base_url
-        lack = find_lack(target, settings.find_credential, now=time.time(), pool=plan.find_pool(provider_name))
-    except InvalidInput as error:  # a part of the address is not set
-        lack = error.message
-    facts = table.find_facts(name)
-    return Described(
-        name=name,
-        provider=provider.name,
-        facts=facts,
-        price=table.find_price(name),
-        capabilities=list_capabilities(facts, provider) if facts is not None else (),
-        base_url=base_url,
-        variables=list_variables(provider, settings.find_credential, pool=plan.find_pool(provider_name)),
-        is_ready=not lack,
-        lack=lack,
-        recent=recent,
-    )
+def _describe(settings: Settings, plan: GatewayPlan, name: str, recent: Recent | None) -> Described:
+    return describe_model(plan, name, credentials=settings.find_credential, recent=recent)
 
 
 def _find_recent(settings: Settings, names: Sequence[str]) -> dict[str, Recent | None]:
@@ -232,18 +197,9 @@ def _find_recent(settings: Settings, names: Sequence[str]) -> dict[str, Recent |
 
 async def _read_recent(settings: Settings, names: Sequence[str]) -> dict[str, Recent | None]:
     """Read how the calls of the last days went, as they are booked."""
-    found: dict[str, Recent | None] = {name: Recent() for name in names}
     async with open_store(settings) as store:
         since = write_day(time.time() - RECENT_DAYS * 86_400)
-        async for booked in Ledger(store.values).read(since=since):
-            known = found.get(booked.model)
-            if known is not None:
-                found[booked.model] = Recent(
-                    calls=known.calls + booked.row.calls,
-                    cut_calls=known.cut_calls + booked.row.cut_calls,
-                    cost_usd=known.cost_usd + (booked.row.usd + booked.row.cut_usd) / NANO,
-                )
-    return found
+        return {**await count_recent(Ledger(store.values).read(since=since), names)}
 
 
 async def _try(settings: Settings, name: str) -> Trial:

@@ -16,7 +16,7 @@ from quorate.agent.history import load_history
 from quorate.agent.replay.compare import Comparison, Row, compare_runs
 from quorate.agent.replay.exact import Replay, replay_exactly
 from quorate.agent.replay.fixture import build_recording, load_recording, save_recording
-from quorate.agent.replay.fork import Change, Origin, fork_run
+from quorate.agent.replay.fork import Change
 from quorate.agent.replay.modified import Changes, ModifiedReplay, Policy, replay_modified
 from quorate.agent.replay.stepping import Stepper, Stop, open_replay, open_stepped, read_breakpoints
 from quorate.agent.result import RunResult
@@ -25,15 +25,16 @@ from quorate.cli.facts import render_event
 from quorate.cli.failures import get_status_code
 from quorate.cli.opening import run_with_runtime
 from quorate.cli.options import Json, LimitOptions, Model, Quiet, RunId, read_limits
+from quorate.cli.person import get_user
 from quorate.cli.render import build_document, render_report
 from quorate.cli.results import go_on, say_result
 from quorate.cli.words import align, clean_line, show_cost
 from quorate.errors import InvalidInput
 from quorate.events import AnyEvent, RunCreated
-from quorate.ids import new_id
 from quorate.messages import Message
 from quorate.ports import Log
 from quorate.runtime import Runtime
+from quorate.runtime.again import fork as fork_recorded
 from quorate.specs import Limits
 
 DIVERGED = 1
@@ -157,13 +158,9 @@ def fork(
 
     async def work(runtime: Runtime) -> int:
         created, _, _ = await _read(runtime, run)
-        origin = Origin(
-            run=new_id("run"),
-            labels={"model": model} if model else {},
-            limits=read_limits(limit, base=created.limits) if limit else None,
-        )
-        change = Change(reply=reply, result=result, approved=approve, text=text, reason=reason)
-        new = await fork_run(runtime.log, run, at=at, change=change, origin=origin, clock=runtime.clock)
+        limits = read_limits(limit, base=created.limits) if limit else None
+        change = Change(reply=reply, result=result, approved=approve, text=text, by=get_user(), reason=reason)
+        new = await fork_recorded(runtime, run, at=at, change=change, model=model, limits=limits, by=get_user())
         if rest:
             _say_forked(new, run, at, json=json)
             return 0

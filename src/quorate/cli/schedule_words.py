@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from itertools import islice
 
 from quorate.cli.words import align, clean_line, show_duration, show_time
 from quorate.runtime.schedules import Cron, Record, Schedule
 from quorate.runtime.schedules.moments import load_zone
-from quorate.runtime.schedules.schedule import list_moments
+from quorate.runtime.schedules.records import get_standing, list_next
 
 CAUGHT = {
     "skip": "missed moments are passed over",
@@ -17,18 +16,11 @@ CAUGHT = {
 }
 
 
-def list_next(record: Record, *, now: float, count: int) -> list[float]:
-    """List the next moments as they would come if nothing was late; none for a schedule that is paused."""
-    if record.schedule.paused or record.next is None:
-        return []
-    return list(islice(list_moments(record.schedule, after=max(record.decided, now)), count))
-
-
 def show_record(record: Record, *, now: float, count: int) -> dict[str, object]:
     """Show a schedule for programs; times are seconds since 1970."""
     return {
         "schedule": record.schedule,
-        "status": describe_status(record),
+        "status": get_standing(record),
         "next": list_next(record, now=now, count=count),
         "last": record.last,
         "fired": record.fired,
@@ -44,7 +36,7 @@ def render_row(record: Record) -> tuple[str, ...]:
     work = record.schedule.work
     return (
         record.schedule.name,
-        describe_status(record),
+        get_standing(record),
         describe_when(record.schedule),
         following,
         work.agent or "-",
@@ -58,7 +50,7 @@ def render_record(record: Record, *, now: float, count: int) -> list[str]:
     work = schedule.work
     rows: list[tuple[str, ...]] = [
         ("schedule", schedule.name),
-        ("status", describe_status(record)),
+        ("status", get_standing(record)),
         ("when", describe_when(schedule)),
         ("task", clean_line(work.task)),
         *((name, value) for name, value in _list_choices(schedule) if value),
@@ -74,13 +66,6 @@ def render_record(record: Record, *, now: float, count: int) -> list[str]:
     moments = list_next(record, now=now, count=count)
     rows += [("next" if not place else "", show_moment(record, moment)) for place, moment in enumerate(moments)]
     return align(rows)
-
-
-def describe_status(record: Record) -> str:
-    """Say in one word how a schedule stands."""
-    if record.schedule.paused:
-        return "paused"
-    return "active" if record.next is not None else "over"
 
 
 def describe_when(schedule: Schedule) -> str:

@@ -81,6 +81,9 @@ def list_sessions(
     status: Annotated[str | None, typer.Option("--status", help="Only those that stand so, such as active.")] = None,
     tag: Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Only those with a tag.")] = None,
     owner: Annotated[str | None, typer.Option("--owner", metavar="WHO", help="Only those of one owner.")] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="WORDS", help="Only those with this in their id, title or tags.")
+    ] = None,
     order: Annotated[str, typer.Option("--order", help="newest, oldest, updated or id.")] = "newest",
     cursor: Annotated[str, typer.Option("--cursor", metavar="CURSOR", help="Go on from the page before.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many to show.")] = MOST_LISTED,
@@ -97,6 +100,7 @@ def list_sessions(
             status=wanted,
             tag=tag,
             owner=owner,
+            text=text,
             order=sorting,
             cursor=cursor,
             limit=limit,

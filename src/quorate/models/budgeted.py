@@ -83,6 +83,8 @@ class Budgeted(Layer):
         """
         budgets = self._budgets
         caps = budgets.find_caps(request.caller, model=self._name)
+        if budgets.find_more is not None:
+            caps = (*caps, *await budgets.find_more(request.caller))
         held = await self._reserve(request, caps) if caps else None
         asked = request if held is None else self._hold_to(request, held)
         try:
@@ -97,6 +99,8 @@ class Budgeted(Layer):
     async def stream(self, request: Request) -> AsyncGenerator[StreamItem]:
         """Answer piece by piece, if it can be paid for; raises what `complete` raises."""
         caps = self._budgets.find_caps(request.caller, model=self._name)
+        if self._budgets.find_more is not None:
+            caps = (*caps, *await self._budgets.find_more(request.caller))
         held = await self._reserve(request, caps) if caps else None
         asked = request if held is None else self._hold_to(request, held)
         given, is_booked = 0, False

@@ -58,15 +58,26 @@ class StoreTime:
 class _Job(Generic[State]):
     """One wanted change."""
 
-    __slots__ = ("act", "done", "error", "lost", "result")
+    __slots__ = ("act", "done", "error", "left", "lost", "result")
 
-    def __init__(self, act: Act[State, object]) -> None:
+    def __init__(self, act: Act[State, object], left: asyncio.Future[None]) -> None:
         self.act = act
         self.done = False
+        self.left = left
+        """Set when it is done, for whoever waits for it."""
         self.result: object = None
         self.error: Exception | None = None
         self.lost: Callable[[], None] | None = None
         """Hears that it failed, when whoever wanted it is gone."""
+
+    def end(self, error: QuorateError | None) -> None:
+        """Say that it was written, or that it failed."""
+        self.error = error or self.error
+        self.done = True
+        if self.error is not None and self.lost is not None:
+            self.lost()
+        if not self.left.done():
+            self.left.set_result(None)
 
 
 class Cell(Generic[State]):
@@ -88,7 +99,8 @@ class Cell(Generic[State]):
         self._ttl_s = ttl_s
         self._decoder = msgspec.msgpack.Decoder(type(empty(0.0)))
         self._jobs: list[_Job[State]] = []
-        self._lock = asyncio.Lock()
+        self._writing: asyncio.Future[None] | None = None
+        """The writes that go on, whoever of those who wait for them is cancelled."""
         self._state: State | None = None
         """What is stored, as far as this process knows; `None` when it does not."""
         self._revision = 0
@@ -96,7 +108,7 @@ class Cell(Generic[State]):
     @property
     def is_idle(self) -> bool:
         """Whether nobody wants anything of it."""
-        return not self._jobs and not self._lock.locked()
+        return not self._jobs and self._writing is None
 
     async def change(
         self,
@@ -117,18 +129,23 @@ class Cell(Generic[State]):
             Unavailable: The store cannot be reached, or others were quicker too often.
             StorageFull: There is no room.
         """
-        job: _Job[State] = _Job(cast("Act[State, object]", act))  # a result is handed back to its own caller alone
+        loop = asyncio.get_running_loop()
+        # A result is handed back to its own caller alone.
+        job: _Job[State] = _Job(cast("Act[State, object]", act), loop.create_future())
         self._jobs.append(job)
-        left = asyncio.get_running_loop().create_future()
+        if self._writing is None:  # one task writes for all who come meanwhile
+            self._writing = asyncio.shield(self._serve())
         try:
-            await asyncio.shield(self._settle(job, left))
+            await job.left
         except asyncio.CancelledError:
             if undo is not None and job in self._jobs:
                 self._jobs.remove(job)
                 job.done = True
                 raise
             # The write goes on without us: its end is waited for, so that it can be undone.
-            await asyncio.wait((left,), timeout=LEAVE_S)
+            if not job.done:
+                job.left = loop.create_future()
+                await asyncio.wait((job.left,), timeout=LEAVE_S)
             if undo is None and lost is not None:
                 if not job.done:
                     job.lost = lost
@@ -142,19 +159,21 @@ class Cell(Generic[State]):
             raise job.error
         return cast("Result", job.result)  # of this very act
 
-    async def _settle(self, job: _Job[State], left: asyncio.Future[None]) -> None:
+    async def _serve(self) -> None:
+        """Write until nothing more is wanted."""
         try:
-            async with self._lock:
-                if not job.done:
-                    await self._write()
+            while self._jobs:
+                await self._write()
         finally:
-            if not left.done():
-                left.set_result(None)
+            self._writing = None
+            jobs, self._jobs = self._jobs, []
+            for job in jobs:  # there are some only where it was cut short
+                job.end(self._build_cut())
 
     async def _write(self) -> None:
         """Make all changes that are wanted in one write."""
         batch, self._jobs = self._jobs, []
-        error: QuorateError | None = Unavailable(f"The write of {self._key!r} was cut short.")
+        error: QuorateError | None = self._build_cut()
         try:
             for number in range(MAX_TRIES):
                 if await self._try(batch):
@@ -166,13 +185,13 @@ class Cell(Generic[State]):
         except QuorateError as failure:
             error = failure
         finally:
-            for job in batch:
-                job.error = error or job.error
-                job.done = True
-                if job.error is not None and job.lost is not None:
-                    job.lost()
             if error is not None:
                 self._state = None
+            for job in batch:
+                job.end(error)
+
+    def _build_cut(self) -> Unavailable:
+        return Unavailable(f"The write of {self._key!r} was cut short.")
 
     async def _try(self, batch: list[_Job[State]]) -> bool:
         state = self._state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from quorate.models.addresses import Guard
@@ -18,10 +18,14 @@ class Connections:
 
     Args:
         proxies: The operator's own proxy for a provider, by the provider's name; `*` stands for all others.
+        trace: Gives the W3C `traceparent` that goes with each request; empty for none.
     """
 
-    def __init__(self, *, proxies: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *, proxies: Mapping[str, str] | None = None, trace: Callable[[], str] | None = None
+    ) -> None:  # fmt: skip
         self._proxies = proxies or {}
+        self._trace = trace
         self._clients: dict[tuple[Guard, Timeouts, str | None], HttpClient] = {}
 
     async def find_client(self, guard: Guard, *, timeouts: Timeouts = TIMEOUTS, provider: str = "") -> HttpClient:
@@ -31,7 +35,7 @@ class Connections:
         client = self._clients.get(key)
         if client is None:
             # Importing an HTTP client takes longer than an event loop may be held up, so a thread does it.
-            built = await asyncio.to_thread(load_client, guard, timeouts, proxy)
+            built = await asyncio.to_thread(load_client, guard, timeouts, proxy, self._trace)
             client = self._clients.setdefault(key, built)
         return client
 
@@ -41,8 +45,10 @@ class Connections:
             await client.aclose()
 
 
-def load_client(guard: Guard, timeouts: Timeouts, proxy: str | None = None) -> HttpClient:
+def load_client(
+    guard: Guard, timeouts: Timeouts, proxy: str | None = None, trace: Callable[[], str] | None = None
+) -> HttpClient:
     """Load the HTTP client, at its first use: it is most of what a start would cost."""
     from quorate.models.http import HttpClient
 
-    return HttpClient(guard=guard, timeouts=timeouts, proxy=proxy)
+    return HttpClient(guard=guard, timeouts=timeouts, proxy=proxy, trace=trace)

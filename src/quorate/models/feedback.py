@@ -21,6 +21,8 @@ from quorate.ports import KeyValue, Log
 PREFIX = "feedback"
 MOST_TEXT = 16_384
 """Characters of a correction or a comment."""
+MOST_OF_RUN = 1000
+"""How many pieces are kept of one run."""
 PAGE = 100
 Text = Annotated[str, Meta(max_length=MOST_TEXT)]
 
@@ -80,19 +82,24 @@ class FeedbackStore:
         self._log = log
         self._clock = clock
 
-    async def save(self, feedback: Feedback) -> Feedback:
+    async def save(self, feedback: Feedback, *, if_revision: int | None = None) -> Feedback:
         """Keep feedback and return it with its id and time; what has an id already replaces what is kept under it.
+
+        Args:
+            feedback: What is said.
+            if_revision: The revision that it may replace; any when not given.
 
         Raises:
             InvalidInput: It says nothing, or an id or a value is not one; the message says which.
             NotFound: There is no such run of this tenant, or no such step in it.
-            Conflict: It replaces feedback that is not there, or somebody else's.
+            Conflict: It replaces feedback that is not there, or somebody else's, or that was changed meanwhile; or so
+                much was said of the run that no more is kept.
         """
         check_feedback(feedback)
         if self._log is not None:
             feedback = link_feedback(feedback, await self._log.read(feedback.run))
         if feedback.id:
-            before = await self.get(feedback.tenant, feedback.run, feedback.id)
+            before, revision = await self.find(feedback.tenant, feedback.run, feedback.id) or (None, 0)
             if before is None or before.principal != feedback.principal:
                 raise Conflict(
                     f"There is no feedback {feedback.id!r} of {feedback.principal!r} for run {feedback.run!r}: save it "
@@ -100,16 +107,33 @@ class FeedbackStore:
                     id=feedback.id,
                 )
             saved = structs.replace(feedback, created=before.created)
+            revision = revision if if_revision is None else if_revision
         else:
-            saved = structs.replace(feedback, id=new_id("fb"), created=self._clock.now())
-        await self._values.put(_place(saved.tenant, saved.run, saved.id), msgspec.json.encode(saved))
+            await self._check_room(feedback)
+            saved, revision = structs.replace(feedback, id=new_id("fb"), created=self._clock.now()), 0
+        place = _place(saved.tenant, saved.run, saved.id)
+        await self._values.put(place, msgspec.json.encode(saved), if_revision=revision)
         return saved
+
+    async def _check_room(self, feedback: Feedback) -> None:
+        said = self.iterate(feedback.tenant, run=feedback.run)
+        if sum([1 async for _ in said]) >= MOST_OF_RUN:
+            raise Conflict(
+                f"{MOST_OF_RUN} pieces of feedback are kept for run {feedback.run!r}, and no more are: change one, or "
+                "delete one.",
+                run=feedback.run,
+            )
 
     async def get(self, tenant: str, run: str, id: str) -> Feedback | None:
         """Return feedback, or `None`."""
+        found = await self.find(tenant, run, id)
+        return None if found is None else found[0]
+
+    async def find(self, tenant: str, run: str, id: str) -> tuple[Feedback, int] | None:
+        """Return feedback and its revision, or `None`."""
         check_place(tenant, run)
         entry = await self._values.get(_place(tenant, run, check_id(id, "feedback id")))
-        return None if entry is None else msgspec.json.decode(entry.value, type=Feedback)
+        return None if entry is None else (msgspec.json.decode(entry.value, type=Feedback), entry.revision)
 
     async def list(
         self, tenant: str, *, run: str = "", key: str = "", after: str = "", limit: int = PAGE
@@ -165,16 +189,30 @@ class FeedbackStore:
             comments=comments,
         )
 
-    async def delete(self, tenant: str, run: str, id: str = "") -> int:
-        """Forget one piece of feedback, or all of a run, and say how many there were."""
+    async def delete(
+        self, tenant: str, run: str, id: str = "", *, principal: str | None = None, if_revision: int | None = None
+    ) -> int:
+        """Forget one piece of feedback, or all of a run, and say how many there were.
+
+        Args:
+            tenant: Whose.
+            run: Of which run.
+            id: Which one; all of them when empty.
+            principal: Of all of them, only what they said.
+            if_revision: Of one, only that very revision.
+
+        Raises:
+            Conflict: It has another revision.
+        """
         check_id(tenant, "tenant")
         check_id(run, "run id")
         if id:
-            return int(await self._values.delete(_place(tenant, run, check_id(id, "feedback id"))))
+            place = _place(tenant, run, check_id(id, "feedback id"))
+            return int(await self._values.delete(place, if_revision=if_revision))
         gone = 0
-        while entries := await self._values.scan(f"{PREFIX}/{tenant}/{run}/", limit=PAGE):
-            for entry in entries:
-                gone += await self._values.delete(entry.key)
+        async for feedback in self.iterate(tenant, run=run):
+            if principal in (None, feedback.principal):
+                gone += await self._values.delete(_place(tenant, run, feedback.id))
         return gone
 
 

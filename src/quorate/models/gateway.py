@@ -71,6 +71,8 @@ class GatewayParts(Struct, frozen=True, kw_only=True):
     """Who hears of every call."""
     report: Callable[[Finding], None] | None = None
     """Who hears of what guards find."""
+    trace: Callable[[], str] | None = None
+    """Gives the W3C `traceparent` that goes with requests to providers; empty for none."""
 
 
 class Gateway:
@@ -111,7 +113,7 @@ class Gateway:
         self._tokenizers = _build_tokenizers(plan)
         self._estimate = Estimator(tokenizers=self._tokenizers)
         self._crew = Crew()
-        self._connections = Connections(proxies=plan.proxies)
+        self._connections = Connections(proxies=plan.proxies, trace=self.parts.trace)
         self._routes = {rule.name: rule for rule in plan.routes}
         self._upstreams: dict[str, Upstream] = {}
         self._models: dict[str, Model] = {}
@@ -145,6 +147,11 @@ class Gateway:
         from quorate.models.cache.caches import Caches  # most gateways keep none
 
         return Caches(self.parts.cache_store)
+
+    @property
+    def budgets(self) -> Budgets:
+        """How much may be spent, and how much was."""
+        return self._budgets
 
     def find_model(self, name: str) -> Model:
         """Find a model by its name in full, an alias or a route; the same name gives the same object.

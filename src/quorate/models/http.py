@@ -55,6 +55,7 @@ class HttpClient:
         proxy: The operator's own proxy, such as `http://proxy.example:3128`; those of the environment are ignored. It
             may be at a private address. Names are still checked as far as this machine knows them; which address a
             name means is the proxy's word then.
+        trace: Gives the W3C `traceparent` that goes with each request; empty for none.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class HttpClient:
         max_bytes: int = MAX_BYTES,
         resolve: Resolve | None = None,
         proxy: str | None = None,
+        trace: Callable[[], str] | None = None,
     ) -> None:
         if proxy is not None:
             check_base_url(proxy, what="The address of the proxy")
@@ -72,6 +74,7 @@ class HttpClient:
         self.timeouts = timeouts
         self.max_bytes = max_bytes
         self.proxy = proxy
+        self.trace = trace
         self._resolve = resolve or resolve_name
         self._open: dict[asyncio.AbstractEventLoop, Held] = {}
         self._urls: dict[str, URL] = {}
@@ -223,8 +226,11 @@ class Exchange:
         watch = Watch()
         # A large body is sent in pieces, so that other work goes on between them.
         data = BytesIO(body) if len(body) > PIECEWISE_BYTES else aiohttp.BytesPayload(body) if body else None
+        headers = self._headers
+        if client.trace is not None and (trace := client.trace()):
+            headers = {**headers, "traceparent": trace}
         try:
-            sent = session.request(self._method, url, data=data, headers=self._headers, allow_redirects=False)
+            sent = session.request(self._method, url, data=data, headers=headers, allow_redirects=False)
             response = await watch.wait(sent, started + waited)
         except Failure as error:
             watch.close()

@@ -1,13 +1,14 @@
 """What was spent on which day, by whom, and on which model?
 
 Every call is booked when it ends and before its reply is given out, so the book never lacks what a log has. It also
-has what no log has: calls outside of runs, and what calls that were cut are thought to have cost.
+has what no log has: calls outside of runs, which servers book a moment later, and what calls that were cut are thought
+to have cost.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -19,13 +20,15 @@ from quorate.errors import CorruptState, QuorateError
 from quorate.messages import Usage
 from quorate.models.cells import Act, Cell, Cells
 from quorate.models.cost import NANO
-from quorate.ports import KeyValue
+from quorate.models.later import LATER_S, Later, Spawn
+from quorate.ports import Entry, KeyValue
 from quorate.specs import Caller
 
 PREFIX = "costs/"
 PAGE = 500
 MAX_ROWS = 4000
-"""Of one tenant's day; what further agents or models use is booked under an empty name."""
+"""Of one tenant's day; what further agents or models use is booked under an empty name, and from half of it on nobody
+is noted who asks for the first time."""
 MAX_OWED = 10_000
 MAX_SHEETS = 10_000
 """Kept in this process where there is no store; the oldest go."""
@@ -34,6 +37,8 @@ MOST_USD = 1e6
 """What one call can have used: a count is a server's word, and whatever it says can be added up."""
 AT_ONCE = 8
 """Sheets on which one call books what others owe."""
+AGAIN_S = 1.0
+"""After how long what a store did not take is offered again."""
 
 
 class Spending(Struct, frozen=True):
@@ -82,7 +87,7 @@ class Row(Struct, array_like=True, omit_defaults=True):
 
 
 class Sheet(Struct):
-    """One tenant's day: a row for each agent, model, and whether it was in a run."""
+    """One tenant's day: a row for each agent, model, principal, and whether it was in a run."""
 
     rows: dict[str, Row] = field(default_factory=dict[str, Row])
 
@@ -95,6 +100,8 @@ class Booked(Struct, frozen=True, kw_only=True):
     agent: str
     model: str
     in_run: bool
+    principal: str = ""
+    """Who asked; empty where it was not noted."""
     row: Row
 
 
@@ -135,10 +142,16 @@ def build_row(spending: Spending) -> Row:
 def build_name(spending: Spending) -> str:
     """Name the row a call goes into."""
     caller = spending.caller
-    agent, model = caller.agent, spending.model
-    if "\n" in agent or "\n" in model:
-        agent, model = agent.replace("\n", " "), model.replace("\n", " ")
-    return f"{agent}\n{model}\n{'run' if caller.run else ''}"
+    agent, model, principal = caller.agent, spending.model, caller.principal
+    if "\n" in agent or "\n" in model or "\n" in principal:
+        agent, model, principal = (word.replace("\n", " ") for word in (agent, model, principal))
+    return f"{agent}\n{model}\n{'run' if caller.run else ''}\n{principal}"
+
+
+def read_name(name: str) -> tuple[str, str, bool, str]:
+    """Read what a row is about: agent, model, whether it was in a run, and who asked; older rows do not say that."""
+    agent, model, place, *others = name.split("\n")
+    return agent, model, place == "run", others[0] if others else ""
 
 
 class Ledger:
@@ -151,6 +164,33 @@ class Ledger:
         self._sheets: dict[str, Sheet] = {}
         self._owed: deque[tuple[str, Spending]] = deque(maxlen=MAX_OWED)
         self._day = (-1.0, "")
+        self._later: Later | None = None
+
+    def work_later(self, spawn: Spawn) -> None:
+        """Book calls outside of runs a moment after they end, many at once; see `Budgets.work_ahead`."""
+        self._later = Later(self.flush, spawn=spawn, after_s=LATER_S)
+
+    async def aclose(self) -> None:
+        """Book what is still to be booked; from now on everything is booked at once."""
+        later, self._later = self._later, None
+        if later is not None:
+            later.cancel()
+            await self._pay_all()
+
+    async def flush(self) -> None:
+        """Book what is to be booked later; what the store does not take is offered again after a while."""
+        if self._later is not None:
+            await self._pay_all()
+            if self._owed:
+                self._later.ask(after_s=AGAIN_S)
+
+    async def _pay_all(self) -> None:
+        """Book what is owed, until the store does not take it."""
+        while self._owed and self._cells is not None:
+            before = len(self._owed)
+            await self._pay(self._cells)
+            if len(self._owed) >= before:
+                return
 
     async def book(self, spending: Spending) -> None:
         """Book a call; what the store does not take now is kept, and booked with the next."""
@@ -165,6 +205,9 @@ class Ledger:
                     del self._sheets[next(iter(self._sheets))]
                 sheet = self._sheets[key] = Sheet()
             add_row(sheet, spending)
+        elif self._later is not None and not spending.caller.run:
+            self._owed.append((key, spending))
+            self._later.ask()
         elif await self._write(self._cells.get(key), [(key, spending)]) and self._owed:
             await self._pay(self._cells)
 
@@ -198,14 +241,27 @@ class Ledger:
             Unavailable: The store cannot be reached.
             CorruptState: A sheet cannot be read.
         """
+        await self.flush()
         async for key, sheet in self._scan(f"{PREFIX}{since}"):
             day, _, whose = key.removeprefix(PREFIX).partition("/")
             if day > until:
                 return
             if tenant is None or whose == tenant:
-                for name, row in sheet.rows.items():
-                    agent, model, place = name.split("\n")
-                    yield Booked(day=day, tenant=whose, agent=agent, model=model, in_run=place == "run", row=row)
+                for booked in _list_booked(sheet, day=day, tenant=whose):
+                    yield booked
+
+    async def read_days(self, tenant: str, days: Iterable[str]) -> AsyncGenerator[Booked]:
+        """Yield what is booked of one tenant on some days, whatever others spent; raises what `read` raises."""
+        await self.flush()
+        for day in days:
+            key = f"{PREFIX}{day}/{tenant}"
+            if self._values is None:
+                sheet = self._sheets.get(key)
+            else:
+                entry = await self._values.get(key)
+                sheet = None if entry is None else _decode(entry)
+            for booked in _list_booked(sheet or Sheet(), day=day, tenant=tenant):
+                yield booked
 
     async def _scan(self, after: str) -> AsyncGenerator[tuple[str, Sheet]]:
         if self._values is None:
@@ -216,24 +272,36 @@ class Ledger:
         while True:
             entries = await self._values.scan(PREFIX, after=after, limit=PAGE)
             for entry in entries:
-                try:
-                    yield entry.key, msgspec.msgpack.decode(entry.value, type=Sheet)
-                except msgspec.DecodeError as error:
-                    raise CorruptState(f"The costs under {entry.key!r} cannot be read: {error}") from error
+                yield entry.key, _decode(entry)
             if len(entries) < PAGE:
                 return
             after = entries[-1].key
 
 
 def add_row(sheet: Sheet, spending: Spending) -> None:
-    """Add a call to a day."""
+    """Add a call to a day; where there are many rows, first who asked is left out, then all else."""
     name = build_name(spending)
     row = sheet.rows.get(name)
     if row is None:
-        if len(sheet.rows) >= MAX_ROWS:
+        if len(sheet.rows) >= MAX_ROWS // 2:
+            name = name.rpartition("\n")[0]
+        if len(sheet.rows) >= MAX_ROWS and name not in sheet.rows:
             name = f"\n\n{'run' if spending.caller.run else ''}"
         row = sheet.rows.setdefault(name, Row())
     row.add(build_row(spending))
+
+
+def _list_booked(sheet: Sheet, *, day: str, tenant: str) -> Iterator[Booked]:
+    for name, row in sheet.rows.items():
+        agent, model, in_run, principal = read_name(name)
+        yield Booked(day=day, tenant=tenant, agent=agent, model=model, in_run=in_run, principal=principal, row=row)
+
+
+def _decode(entry: Entry) -> Sheet:
+    try:
+        return msgspec.msgpack.decode(entry.value, type=Sheet)
+    except msgspec.DecodeError as error:
+        raise CorruptState(f"The costs under {entry.key!r} cannot be read: {error}") from error
 
 
 def build_booking(calls: Sequence[Spending]) -> Act[Sheet, None]:

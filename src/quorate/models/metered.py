@@ -110,6 +110,8 @@ class Metered:
         if self._budgets is None:
             return None
         caps = self._budgets.find_caps(request.caller, model=self.name)
+        if self._budgets.find_more is not None:
+            caps = (*caps, *await self._budgets.find_more(request.caller))
         if not caps:
             return None
         rate = 0.0

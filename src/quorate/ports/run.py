@@ -100,6 +100,8 @@ class RunInfo(Struct, frozen=True, kw_only=True, gc=False):
     """How many agents stand above this one."""
     trace: str = ""
     """The W3C `traceparent` of whoever asked for it; empty where nobody's trace did."""
+    payer: str = ""
+    """Whose quotas below the tenant's it counts in, as `project/key`; empty for the tenant's alone."""
 
 
 StateScope = Literal["global", "tenant", "user", "session", "agent", "workflow", "run"]

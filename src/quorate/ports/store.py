@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -249,3 +249,7 @@ class Store(Struct, frozen=True, kw_only=True):
     blobs: Blobs
     leases: Leases
     outbox: Outbox
+    check: Callable[[], Awaitable[None]] | None = None
+    """Returns if its tables are what this version needs, else raises one of our errors; none where they stay so."""
+    bind: Callable[[Store, str], Store] | None = None
+    """Returns a store of this one whose reads find a tenant's rows alone, whatever they ask; none where none does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
@@ -18,6 +18,7 @@ from quorate.ids import new_id
 from quorate.messages import Message
 from quorate.ports import KeyValue, Log
 from quorate.specs import Limits
+from quorate.state.places import build_submission_place
 
 if TYPE_CHECKING:
     from quorate.state.sessions import SessionStore
@@ -66,6 +67,10 @@ class Acceptance(Struct, frozen=True, kw_only=True):
     """Whether the run is there already, from an earlier submission with the same key."""
 
 
+async def admit_all(run: str) -> None:
+    """Let any run begin."""
+
+
 class Acceptor:
     """Takes orders for one tenant: finds out which run each stands for, and what was said before it."""
 
@@ -78,8 +83,16 @@ class Acceptor:
         self._tenant = tenant
         self._sessions = sessions
 
-    async def accept(self, order: Order, limits: Limits) -> Acceptance:
+    async def accept(
+        self, order: Order, limits: Limits, *, admit: Callable[[str], Awaitable[None]] = admit_all
+    ) -> Acceptance:
         """Find out which run an order stands for; nothing but its idempotency key is recorded yet.
+
+        Args:
+            order: What is asked for.
+            limits: Of the run.
+            admit: Raises where one more run may not be begun; asked about runs that are not there yet, before a session
+                takes its turn.
 
         Raises:
             Conflict: The key was used for another order, or the session takes no more runs.
@@ -102,11 +115,16 @@ class Acceptor:
         )
         if order.idempotency_key is not None:
             run_id = await reserve_run(
-                self._values, tenant=self._tenant, key=order.idempotency_key, request=order.digest
+                self._values,
+                tenant=self._tenant,
+                principal=order.principal,
+                key=order.idempotency_key,
+                request=order.digest,
             )
             options = structs.replace(options, run_id=run_id, request=order.digest)
             if await self._log.last(run_id):
                 return Acceptance(options=options, history=(), is_known=True)
+        await admit(options.run_id or "")
         if order.session is None:
             return Acceptance(options=options, history=order.history)
         try:
@@ -135,7 +153,7 @@ class Acceptor:
         return Acceptance(options=options, history=await load_history(self._log, reference))
 
 
-async def reserve_run(values: KeyValue, *, tenant: str, key: str, request: str) -> str:
+async def reserve_run(values: KeyValue, *, tenant: str, principal: str, key: str, request: str) -> str:
     """Return the id of the run that a key stands for; the first to ask decides, whoever asks at the same time.
 
     The key is what is unique; the run itself may not have been recorded yet, and whoever comes next records it.
@@ -146,14 +164,14 @@ async def reserve_run(values: KeyValue, *, tenant: str, key: str, request: str) 
     """
     if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
         raise InvalidInput(f"idempotency key {key[:80]!r} is not one: use 1 to {MAX_KEY} printable characters.")
-    place = f"submit/{tenant}/{hashlib.sha256(key.encode()).hexdigest()}"
+    place = build_submission_place(tenant, principal, key)
     mine = Reservation(run=new_id("run"), request=request)
     try:
         await values.put(place, encode(mine), if_revision=0, ttl_s=KEPT_S)
     except Conflict:
         entry = await values.get(place)
         if entry is None:  # it expired between the two looks
-            return await reserve_run(values, tenant=tenant, key=key, request=request)
+            return await reserve_run(values, tenant=tenant, principal=principal, key=key, request=request)
         theirs = decode(entry.value, Reservation, what=f"idempotency key {key!r}")
         if theirs.request != request:
             raise Conflict(

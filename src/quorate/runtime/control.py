@@ -34,8 +34,13 @@ async def read_run(log: Log, run_id: str, *, tenant: str) -> tuple[RunCreated, l
     """
     events = await log.read(run_id)
     if not events or not isinstance(events[0], RunCreated) or events[0].tenant != tenant:
-        raise NotFound(f"There is no run {run_id!r}: list them with `quorate runs list`.", run=run_id)
+        raise build_absent(run_id)
     return events[0], events
+
+
+def build_absent(run_id: str) -> NotFound:
+    """Build the error for a run that is not there, or not for whoever asks: in the same words."""
+    return NotFound(f"There is no run {run_id!r}: list them with `quorate runs list`.", run=run_id)
 
 
 async def append_control(log: Log, run_id: str, build: Build, *, tenant: str) -> list[AnyEvent]:

@@ -19,6 +19,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 import msgspec
 from msgspec import Struct
 
+from quorate.bus.returning import KeepingBus
 from quorate.bus.subjects import build_subject
 from quorate.clock import SYSTEM_CLOCK, Clock
 from quorate.errors import InvalidInput, NotFound, QuorateError
@@ -93,6 +94,8 @@ class Courier:
     def __init__(self, bus: Bus, group: asyncio.TaskGroup, *, tenant: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self.untold = 0
         """How much was not told because the bus was away or slow."""
+        self.dropped = 0
+        """How many pieces of news gave way because whoever followed a run here was too slow."""
         self._bus = bus
         self._group = group
         self._tenant = tenant
@@ -126,6 +129,23 @@ class Courier:
         self._changed.set()
         if self._wanted and run in self._wanted:
             self._carry(run)
+
+    async def check(self, *, keeps: bool, timeout_s: float) -> None:
+        """Return if the bus answers; it is not waited for beyond that time.
+
+        Args:
+            keeps: Whether it has to keep anything, so that its streams are asked too.
+            timeout_s: How long it may take.
+
+        Raises:
+            Unavailable: It is away.
+            DeadlineExceeded: It does not answer in time.
+        """
+        async with asyncio.timeout(timeout_s):
+            if keeps and isinstance(self._bus, KeepingBus):
+                await self._bus.check_ready(timeout_s=timeout_s)
+            else:
+                await self._bus.flush(timeout_s=timeout_s)
 
     async def wait(self, seconds: float) -> None:
         """Sleep, or less when there may be work; it is what a `Worker` sleeps with."""
@@ -321,8 +341,13 @@ class Courier:
         with suppress(QuorateError, TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
                 room = Room(max_messages=MAX_WATCHED, overflow="oldest")
-                return await stack.enter_async_context(self._bus.subscribe(subject, room=room))
+                news = await stack.enter_async_context(self._bus.subscribe(subject, room=room))
+                stack.callback(self._end_listening, news)
+                return news
         return None
+
+    def _end_listening(self, news: Subscription) -> None:
+        self.dropped += news.dropped
 
     async def _hear(self, news: Subscription | None, seq: int, *, end: float) -> Delta | None:
         """Return the next text; `None` when the run is said to have moved on, or it is time to look."""

@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from quorate.errors import InvalidInput, UnknownName
 from quorate.ids import check_id
+from quorate.orchestration.teams.spec import Team
+from quorate.orchestration.workflow.load import list_named
+from quorate.orchestration.workflow.spec import Workflow
 from quorate.runtime.runtime import Runtime
 from quorate.specs import Limits
 
@@ -82,21 +85,23 @@ def build_placement(
 
 
 def list_known(runtime: Runtime) -> dict[str, Limits]:
-    """List the agents that can be opened here, with their limits, by name."""
+    """List the agents that can be opened here, workflows and teams among them, with their limits, by name."""
     known = {definition.name: definition.limits for definition in runtime.catalog}
     known.update({name: agent.limits for name, agent in runtime.given.items()})
+    for name, one in list_defined(runtime).items():
+        known[name] = Limits(seconds=one.timeout_s) if isinstance(one, Workflow) else one.limits
     return dict(sorted(known.items()))
 
 
 def find_required(runtime: Runtime, agent: str, *, more: Mapping[str, Sequence[str]] = {}) -> tuple[str, ...]:
-    """Find the capabilities that an agent requires: its file's, and those of the agents that it has as tools.
+    """Find the capabilities that an agent requires: its own, and those of the agents that it has as tools or members.
 
     Args:
         runtime: Where its file is known.
         agent: Its name.
         more: What agents require beside that, by name or glob.
     """
-    required, seen, pending = set[str](), set[str](), [agent]
+    required, seen, pending, defined = set[str](), set[str](), [agent], list_defined(runtime)
     while pending:
         name = pending.pop()
         if name in seen:
@@ -107,7 +112,15 @@ def find_required(runtime: Runtime, agent: str, *, more: Mapping[str, Sequence[s
             definition = runtime.catalog.get(name)
             required.update(definition.requires)
             pending += definition.delegates
+        elif name in defined:
+            pending += list_named(defined[name])
     return tuple(sorted(required))
+
+
+def list_defined(runtime: Runtime) -> dict[str, Workflow | Team]:
+    """List the workflows and teams that can be opened here, by name."""
+    found = runtime.find_definitions()
+    return {} if found is None else {**found.workflows, **found.teams}
 
 
 def _choose(patterns: Sequence[str], known: Mapping[str, Limits]) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ from quorate.agent.history import build_conversation, load_history
 from quorate.agent.offload import Offloaded
 from quorate.agent.replay import replay
 from quorate.agent.result import RunResult
-from quorate.agent.run import Run, RunOptions
-from quorate.agent.traced import Traced
+from quorate.agent.run import PAYER, Run, RunOptions
+from quorate.agent.traced import Traced, TracedModel
 from quorate.catalog.load import Catalog
 from quorate.clock import Clock
 from quorate.errors import Conflict, Fenced, InvalidInput, NotFound, UnknownName
@@ -32,17 +32,21 @@ from quorate.runtime.control import append_control, build_cancel, end_resting, p
 from quorate.runtime.elsewhere import ElsewhereModel, build_elsewhere, find_elsewhere
 from quorate.runtime.failures import check_failed
 from quorate.runtime.handle import Items, RunHandle
+from quorate.runtime.hiding import hide_secrets
 from quorate.runtime.owner import Owner
 from quorate.runtime.questions import RESTING, OpenQuestion, build_answer, build_input, read_questions
 from quorate.settings import Settings, cap_limits
 from quorate.specs import Limits
 from quorate.state.patience import PatientLog
 from quorate.state.services import RunServices
+from quorate.telemetry.place import find_run_place, work_in
 from quorate.tools.define import AnyTool
 
 if TYPE_CHECKING:
     from quorate.models.gateway import Gateway
+    from quorate.orchestration.workflow.load import Definitions
     from quorate.runtime.courier import Courier
+    from quorate.runtime.quotas import Quotas
     from quorate.runtime.watching import Watching
     from quorate.state.artifacts import ArtifactStore
     from quorate.state.audit import AuditTrail
@@ -75,13 +79,17 @@ class Runtime:
         self.tools = tools
         """The built-in tools by name."""
         self.store = store
-        """Everything that the database keeps."""
+        """What the database keeps, as far as whose runtime this is may read it."""
+        self.whole = store
+        """Everything that the database keeps, for what serves all tenants."""
         self.log: Log = PatientLog(store.log, clock=clock, max_wait_s=settings.worker.patience_s)
         """The record of runs; while it cannot be reached, it is waited for."""
         self.find_agent = find_agent
         """Put an agent of the catalog together, by its name and the name of a model."""
         self.given: Mapping[str, AnyAgent] = {}
         """Agents that whoever opened the runtime gave it as objects, by name."""
+        self.find_definitions: Callable[[], Definitions | None] = lambda: None
+        """Find the workflows and teams there are; they are read when they are first wanted."""
         self.watching: Watching | None = None
         """What shows traces and counts of what happens here; there is none where nobody wants them."""
         self.gateway = gateway
@@ -91,6 +99,10 @@ class Runtime:
         self.clock = clock
         self.tenant = tenant
         """Whose runs these are: those of others are absent."""
+        self.payer = ""
+        """Whose quotas below the tenant's what is submitted here counts in, as `project/key`."""
+        self.quotas: Quotas | None = None
+        """What bounds what a tenant, a project and a key may use; nothing does where there is none."""
         self.owner = Owner(store.leases, ttl_s=settings.worker.lease_s)
         """This process as an owner of runs."""
         self.hands_over = False
@@ -176,6 +188,8 @@ class Runtime:
             UnknownName: There is no such agent or model.
             InvalidInput: No agent is for such a task, or a worker could not do it.
             Conflict: The idempotency key was used for another request, or the session takes no more runs.
+            Forbidden: The tenant is suspended.
+            RateLimited: As many runs are under way as there may be at once.
         """
         message, marks = build_user_message(task), {**(labels or {}), **({"model": model} if model else {})}
         named = agent if agent is None or isinstance(agent, str) else agent.name
@@ -183,6 +197,9 @@ class Runtime:
             route = self.catalog.route(message.text)
             agent, marks = route.agent, {**marks, "route.agent": route.agent, "route.reason": route.reason}
         chosen = await self._choose(agent, model, start=start) if isinstance(agent, str) else agent
+        marks.pop(PAYER, None)  # said by a credential alone
+        if self.payer:
+            marks[PAYER] = self.payer
         order = Order(
             message=message,
             agent=named,
@@ -200,8 +217,9 @@ class Runtime:
             self._check_queued(chosen, model=model, deps=deps)
         run_id = ""
         try:
-            async with self._noted("run.submit", by=principal, object=f"agent/{chosen.name}") as facts:
-                accepted = await self._acceptor.accept(order, bounded)
+            about = f"agent/{chosen.name}"
+            async with self._noted("run.submit", by=principal, object=about) as facts, self._giving_slots() as admit:
+                accepted = await self._acceptor.accept(order, bounded, admit=admit)
                 run_id = facts["run"] = accepted.options.run_id or ""
                 if accepted.is_known:
                     return await self._find_known(run_id, chosen, deps=deps, start=start)
@@ -210,6 +228,23 @@ class Runtime:
                 return await self._begin(order, chosen, accepted, deps=deps)
         finally:
             await self._work_on(run_id)
+
+    @asynccontextmanager
+    async def _giving_slots(self) -> AsyncGenerator[Callable[[str], Awaitable[None]]]:
+        """Begin a run in the block, which gives it a place if there is one; it keeps it until it ends or rests."""
+        quotas, taken = self.quotas, dict[str, int]()
+
+        async def admit(run_id: str) -> None:
+            if quotas is not None:
+                taken[run_id] = await quotas.take_slot(self.tenant, run_id, payer=self.payer)
+
+        try:
+            yield admit
+        except (Conflict, InvalidInput, NotFound):  # of other failures nobody knows whether it is recorded
+            for run_id, turn in taken.items():
+                if quotas is not None and turn and not await self.log.last(run_id):
+                    await quotas.slots.free(self.tenant, run_id, turn)
+            raise
 
     async def _choose(self, name: str, model: str | None, *, start: bool) -> AnyAgent:
         """Find who does a task by name; what a worker does may be for an agent that cannot be opened here."""
@@ -276,6 +311,12 @@ class Runtime:
         created, events = await read_run(self.log, run_id, tenant=self.tenant)
         _check_open(events)
         chosen = agent or self.find_agent(created.agent, created.labels.get("model"))
+        if self.quotas is not None:
+            payer, seq = created.labels.get(PAYER, ""), events[-1].seq
+            if expected is None:
+                await self.quotas.take_slot(self.tenant, run_id, payer=payer, seq=seq)
+            else:  # it goes on by itself: nobody is there to be told to try again
+                await self.quotas.note_run(self.tenant, run_id, payer=payer, seq=seq)
         options = await self._complete(RunOptions(tenant=self.tenant))
         run = await chosen.open_resumed(run_id, deps=deps, options=options, expected=expected)
         _check_open(run.journal.events)  # it is read anew
@@ -293,12 +334,18 @@ class Runtime:
             is_ours: Whether its record broke off under this very process, which then did not die of it.
 
         Raises:
+            Forbidden: Its tenant is suspended: it rests until that is resumed.
+            Unauthenticated: Its tenant is gone.
             UnknownName: Its agent is not in this catalog.
             NotFound: What its conversation goes on from is gone.
         """
-        if (summary.tenant, summary.run) in self._live and self._live[summary.tenant, summary.run].run is not None:
+        live = self._live.get((summary.tenant, summary.run))
+        is_answered = summary.status == "queued"  # so that its rest is recorded, though its attempt may be put away yet
+        if live is not None and live.run is not None and not (is_answered and live.is_at_rest):
             return None
         crashes = summary.crashes + (summary.status == "running")
+        if not is_ours:  # what is under way goes on
+            await self.check_tenant(summary.tenant)
         try:
             if crashes < self.settings.worker.max_crashes or is_ours:
                 handle = await self.for_tenant(summary.tenant)._reopen(summary.run, expected=summary.events)
@@ -314,6 +361,16 @@ class Runtime:
             if gone.context.get("run") != summary.run:
                 raise
         return None
+
+    async def check_tenant(self, tenant: str) -> None:
+        """Return if a tenant may work.
+
+        Raises:
+            Forbidden: It is suspended.
+            Unauthenticated: It is gone.
+        """
+        if self.quotas is not None:
+            await self.quotas.check(tenant)
 
     async def attach(self, run_id: str, *, agent: AnyAgent | None = None, deps: object = None) -> RunHandle:
         """Return the handle of a run, whichever process works on it.
@@ -365,7 +422,7 @@ class Runtime:
     def _find_reader(self, name: str, model: str | None) -> AnyAgent:
         """Find what reads the answer of a run; as text, where its agent cannot be opened here."""
         for chosen in dict.fromkeys((model, None)):
-            with suppress(UnknownName):
+            with suppress(UnknownName, InvalidInput):  # or it needs a model that is not there
                 return self.find_agent(name, chosen)
         return build_elsewhere(name)
 
@@ -511,18 +568,43 @@ class Runtime:
         """List what the runs that rest ask of people, those of the oldest run first."""
         return await read_questions(self.log, tenant=self.tenant, limit=limit)
 
-    def for_tenant(self, tenant: str) -> Runtime:
+    def for_tenant(self, tenant: str, *, payer: str = "") -> Runtime:
         """Return the same, for the runs of another tenant.
+
+        Args:
+            tenant: Whose runs.
+            payer: Whose quotas below the tenant's what is submitted counts in, as `project/key`.
 
         Raises:
             InvalidInput: It is no tenant's id.
         """
-        if tenant == self.tenant:
+        bind = self.store.bind
+        if tenant == self.tenant and payer == self.payer and bind is None:
             return self
         other = copy.copy(self)
-        other.tenant = check_id(tenant, "tenant")
-        other.__dict__.pop("audit", None)
+        other.payer = payer
+        if tenant != self.tenant:
+            other.tenant = check_id(tenant, "tenant")
+            other.__dict__.pop("audit", None)
+        elif bind is None:
+            other.__dict__["audit"] = self.audit  # the same trail, which knows where it ends
+        if bind is not None:
+            other._read_as(bind(self.whole, tenant))
         return other
+
+    def _read_as(self, store: Store) -> None:
+        """Read what another store lets us read; what was opened over the one before is opened anew."""
+        self.store = store
+        self.log = PatientLog(store.log, clock=self.clock, max_wait_s=self.settings.worker.patience_s)
+        for name in ("sessions", "state", "artifacts", "audit"):
+            self.__dict__.pop(name, None)
+
+    async def drain(self, *, timeout_s: float) -> int:
+        """Wait for the runs that this process works on, those of all tenants, and return how many still go on then."""
+        tasks = [handle.task for handle in self._live.values() if handle.run is not None and handle.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+        return sum(not task.done() for task in tasks)
 
     def release(self) -> None:
         """Let go of everything under way: runs rest and can be resumed; those that a worker took are handed over."""
@@ -577,17 +659,24 @@ class Runtime:
             owner=self.owner.id,
             services=RunServices(state=lambda: self.state, artifacts=lambda: self.artifacts),
             wrap=self._wrap,
+            wrap_model=TracedModel if self._is_traced else None,
         )
+
+    @property
+    def _is_traced(self) -> bool:
+        """Whether somebody wants to know which run and which step something belongs to."""
+        shows_traces = self.watching is not None and self.watching.shows_traces
+        return shows_traces or self.settings.log_format == "json"
 
     def _find_trace(self) -> str:
         return "" if self.watching is None else self.watching.find_trace()
 
     def _wrap(self, tools: Toolset) -> Toolset:
         """Put around the tools of every run what a runtime does for them."""
-        offloaded = Offloaded(tools, above_bytes=self.settings.artifacts.above_kb << 10)
-        if self.watching is not None:
+        offloaded = Offloaded(hide_secrets(tools, self.settings), above_bytes=self.settings.artifacts.above_kb << 10)
+        if self.watching is not None and self.watching.shows_traces:
             return self.watching.wrap(offloaded)
-        return Traced(offloaded) if self.settings.log_format == "json" else offloaded
+        return Traced(offloaded) if self._is_traced else offloaded
 
     def _open(self, run: Run, agent: AnyAgent) -> RunHandle:
         run_id = run.info.run
@@ -600,7 +689,7 @@ class Runtime:
             before.run.fence()
 
         def start(handle: RunHandle) -> None:
-            self._drive(handle, attempt(run))
+            self._drive(handle, attempt(run), run)
 
         handle = RunHandle(run_id, agent.name, build=build, cancel=run.cancel, run=run, start=start)
         if self.hands_over or not run.handed_over:  # whoever submits a run may want to see its first words
@@ -620,9 +709,12 @@ class Runtime:
             handle.begin()
             await asyncio.sleep(0)  # a task that is cancelled before its first step would not say that the run rests
 
-    def _drive(self, handle: RunHandle, items: Items) -> RunHandle:
+    def _drive(self, handle: RunHandle, items: Items, run: Run | None = None) -> RunHandle:
         self._live.setdefault((self.tenant, handle.id), handle)  # who follows does not hide who works on it
-        handle.task = self._spawn(handle.drive(items))
+        work = handle.drive(items)
+        if run is not None and self._is_traced:
+            work = work_in(find_run_place(run.info.run, run.info.trace), work)
+        handle.task = self._spawn(work)
         handle.task.add_done_callback(partial(self._forget, handle))
         return handle
 

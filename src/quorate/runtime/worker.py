@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import aclosing, contextmanager
 from typing import TypeVar
 
-from quorate.errors import QuorateError, StorageFull, Unavailable, describe_error
+from quorate.errors import Forbidden, QuorateError, StorageFull, Unauthenticated, Unavailable, describe_error
 from quorate.events import RunSummary
 from quorate.ids import new_id
+from quorate.runtime.barred import Barred
 from quorate.runtime.handle import RunHandle
 from quorate.runtime.memory import MemoryGate, MemoryRoom, find_memory_limit_mb
 from quorate.runtime.placement import Placement, build_placement
@@ -93,6 +94,8 @@ class Worker:
         """Whether there is no room for what others open, as a run is to be done alone."""
         self._broken: dict[str, tuple[str, float]] = {}
         """Runs that could not be recorded: their tenants, and when they are looked at again."""
+        self._barred = Barred(runtime.check_tenant, clock=runtime.clock)
+        """Runs of tenants that may not work."""
         self._alone = ""
         """The run beside which no other one is taken."""
         self._look_s = 0.0
@@ -256,16 +259,21 @@ class Worker:
         if free <= 0:
             return 0
         took = await self._take_back(group, most=free)
-        known = {*self._foreign, *self._active, *self._broken}
         began = self.runtime.clock.monotonic()
         try:
+            await self._barred.look()
+            barred = self._barred.runs
+            known = {*self._foreign, *self._active, *self._broken, *barred}
             await self.runtime.begin()
             self._presence.note_owner(self.runtime.owner.id)
-            found = await self.runtime.owner.find_work(limit=free + len(known), agents=self._find_wanted())
+            # Twice past those that are left: of a tenant with thousands the end is soon seen.
+            most = free + len(known) + len(barred)
+            found = await self.runtime.owner.find_work(limit=most, agents=self._find_wanted())
         except QuorateError:
             return None
         self._look_s = self.runtime.clock.monotonic() - began
-        new = [summary for summary in found if summary.run not in known]
+        fresh = [summary for summary in found if summary.run not in known]
+        new = [summary for summary in fresh if not self._barred.holds(summary)]
         last = [summary for summary in new if self._is_on_last_chance(summary)]
         self._is_closed = bool(last)
         if last:
@@ -276,7 +284,7 @@ class Worker:
         async with asyncio.TaskGroup() as taking:
             tasks = [taking.create_task(self._take(summary, group)) for summary in new[: max(0, room)]]
         took += sum(task.result() for task in tasks)
-        return took or (None if new else 0)
+        return took or (None if fresh else 0)
 
     def _find_wanted(self) -> tuple[str, ...] | None:
         """Find out of which agents runs are looked for; `None` for all, so that it is told which cannot be opened."""
@@ -295,6 +303,9 @@ class Worker:
         except (StorageFull, Unavailable) as error:
             self._put_off(summary.run, summary.tenant)
             self._tell("blocked", summary, error)
+            return False
+        except (Forbidden, Unauthenticated):
+            self._barred.bar(summary)
             return False
         except Exception as error:  # an agent is anybody's code: one that cannot be opened here harms no other run
             self._leave(summary, error)

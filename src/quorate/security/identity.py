@@ -33,9 +33,11 @@ class Need(Struct, frozen=True):
 
     area: Area
     verb: Verb
+    platform: bool = False
+    """Whether it is about all tenants: then an admin key of the operator's own tenant is needed."""
 
     def __str__(self) -> str:
-        return f"{self.area}:{self.verb}"
+        return f"{self.area}:{self.verb}{' of the platform' if self.platform else ''}"
 
 
 class Identity(Struct, frozen=True, kw_only=True):
@@ -50,10 +52,19 @@ class Identity(Struct, frozen=True, kw_only=True):
     """The id of the key or token, for limits and the audit trail."""
     expires: float | None = None
     """Wall time from which on it is nobody."""
+    project: str = ""
+    """The project that its key is of; empty where it is of none."""
+    platform: bool = False
+    """Whether it may also do what is about all tenants."""
+
+    @property
+    def payer(self) -> str:
+        """Whose quotas below the tenant's its work counts in, as `project/key`."""
+        return f"{self.project}/{self.credential}" if self.project or self.credential else ""
 
     def may(self, need: Need) -> bool:
         """Whether it may do something in its own tenant."""
-        if need.verb not in VERBS[self.role]:
+        if need.verb not in VERBS[self.role] or (need.platform and not self.platform):
             return False
         return not self.scopes or any(_covers(scope, need) for scope in self.scopes)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from zlib import crc32
 
 import msgspec
@@ -31,8 +32,12 @@ USED_S = 300.0
 """How often at most it is noted that a key was used."""
 OVERLAP_S = 86_400.0
 """How long a key that was rotated goes on working, unless told otherwise."""
+SETTLED_S = 300.0
+"""After how long all servers are taken to know what keys are hashed with now, so that hashes may be made anew."""
 PAGE = 200
 MAX_NAME = 100
+Peppers = Callable[[], Sequence[bytes]]
+"""Gives the keys of the hash: the one that new hashes are made with, then those that older ones were."""
 _TEXT = re.compile(rf"{PREFIX}_([0-9a-f]{{16}})_([A-Za-z0-9_-]{{43}})([0-9a-f]{{8}})", re.ASCII)
 
 
@@ -56,6 +61,8 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     """When it was used last, to some minutes."""
     replaces: str = ""
     """The key that it is the rotation of."""
+    project: str = ""
+    """The project within the tenant whose quotas it counts in, too; empty for none."""
 
     def is_good(self, now: float) -> bool:
         """Whether it works at wall time `now`."""
@@ -70,6 +77,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
             scopes=self.scopes,
             credential=self.id,
             expires=self.expires,
+            project=self.project,
         )
 
 
@@ -93,15 +101,25 @@ class KeyRing:
 
     Args:
         values: Where they are kept.
-        pepper: The key of the hash, 32 random bytes or more, which is not in the database.
+        pepper: The key of the hash, 32 random bytes or more, which is not in the database; or what gives it at the
+            moment of use, and the one before it: a key that was hashed with that is hashed anew when it is used.
         clock: Where time comes from.
     """
 
-    def __init__(self, values: KeyValue, *, pepper: bytes, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, values: KeyValue, *, pepper: bytes | Peppers, clock: Clock = SYSTEM_CLOCK) -> None:
         self._values = values
-        self._pepper = check_pepper(pepper)
+        if isinstance(pepper, bytes):
+            fixed = (check_pepper(pepper),)
+            self._peppers: Peppers = lambda: fixed
+        else:
+            self._peppers = pepper
         self._clock = clock
         self._trusted: dict[str, _Trusted] = {}
+        self._seen: dict[bytes, tuple[ApiKey, Identity]] = {}
+        """Who came lately, by a mark of what they bore; good for as long as their key is believed."""
+        self._salt = secrets.token_bytes(32)
+        self._newest = (b"", 0.0)
+        """By a mark, what keys are hashed with now, and since when we have known it."""
 
     async def create(
         self,
@@ -114,6 +132,7 @@ class KeyRing:
         by: str = "",
         lasts_s: float | None = None,
         replaces: str = "",
+        project: str = "",
     ) -> NewKey:
         """Make a key; its text is in what is returned, and nowhere else from then on.
 
@@ -134,11 +153,12 @@ class KeyRing:
             role=check_role(role),
             name=name,
             scopes=check_scopes(scopes),
-            digest=self._digest(key_id, secret),
+            digest=self._digest(key_id, secret)[0],
             created=now,
             by=by,
             expires=None if lasts_s is None else now + lasts_s,
             replaces=replaces,
+            project=check_id(project, "project") if project else "",
         )
         await self._values.put(_build_place(key_id), msgspec.json.encode(key), if_revision=0)
         # Listed last: a crash in between leaves a key that nobody knows the text of.
@@ -152,24 +172,74 @@ class KeyRing:
             Unauthenticated: It is no key, or none that works; which of both is not said.
             Unavailable: The store cannot be reached: nobody is let in.
         """
+        # By a mark that nobody outside can work out, so that time tells nothing; whoever bears something else has none.
+        mark = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32, key=self._salt).digest()
+        seen = self._seen.get(mark)
+        if seen is not None and self._is_current(seen[0]):
+            return seen[1]
         found = _TEXT.fullmatch(text)
         if found is None or not hmac.compare_digest(found[3], _checksum(found[1], found[2])):
             raise refuse()
         key_id, secret = found[1], found[2]
         key = await self._find_trusted(key_id)
         # Worked out for unknown keys too, so that time does not tell which ids there are.
-        digest = self._digest(key_id, secret)
-        is_right = hmac.compare_digest(digest, key.digest if key is not None else digest[::-1])
+        digests = self._digest(key_id, secret)
+        held = key.digest if key is not None else digests[0][::-1]
+        # All of them are compared, so that time does not tell which one it was.
+        is_right = [hmac.compare_digest(digest, held) for digest in digests]
         now = self._clock.now()
-        if key is None or not is_right or not key.is_good(now):
+        if key is None or not any(is_right) or not key.is_good(now):
             raise refuse()
+        if not is_right[0] and self._is_settled():
+            with suppress(QuorateError):  # whoever may read may come in, also where nothing can be written
+                await self._hash_anew(key, digests[0])
         if key.used is None or now - key.used >= USED_S:
             known = self._trusted.get(key_id)
             if known is not None:  # once, however many come at once
                 self._trusted[key_id] = structs.replace(known, key=structs.replace(key, used=now))
             with suppress(QuorateError):  # whoever may read may come in, also where nothing can be written
                 await self.note_use(key_id)
-        return key.build_identity()
+        identity, known = key.build_identity(), self._trusted.get(key_id)
+        if known is not None and known.key is not None and known.key.digest == key.digest:
+            if len(self._seen) >= MAX_TRUSTED:
+                self._seen.clear()
+            self._seen[mark] = (known.key, identity)
+        return identity
+
+    def _is_current(self, key: ApiKey) -> bool:
+        """Whether a key is still believed to be what it was, and lets somebody in."""
+        known = self._trusted.get(key.id)
+        if known is None or known.key is not key or self._clock.monotonic() >= known.until:
+            return False
+        return key.is_good(self._clock.now())
+
+    def knows(self, text: str) -> bool:
+        """Whether this very key let somebody in here lately; nothing is looked up, and it may be revoked since."""
+        found = _TEXT.fullmatch(text)
+        known = self._trusted.get(found[1]) if found is not None else None
+        if found is None or known is None or known.key is None:
+            return False
+        held = known.key.digest
+        is_right = [hmac.compare_digest(digest, held) for digest in self._digest(found[1], found[2])]
+        return any(is_right)
+
+    def _is_settled(self) -> bool:
+        """Whether all servers know by now what keys are hashed with: one that does not would let nobody in."""
+        # A mark of it: the thing itself is kept nowhere here.
+        newest, now = hmac.digest(self._peppers()[0], b"newest", "sha256"), self._clock.monotonic()
+        if not hmac.compare_digest(newest, self._newest[0]):
+            self._newest = (newest, now)
+        return now - self._newest[1] >= SETTLED_S
+
+    async def _hash_anew(self, key: ApiKey, digest: str) -> None:
+        """Keep another hash of a key: what its hashes were made with was replaced."""
+        known, revision = await self._read(key.id)
+        if known is None or known.digest != key.digest:  # somebody else did it, or it is gone
+            self._trusted.pop(key.id, None)
+            return
+        changed = structs.replace(known, digest=digest)
+        await self._values.put(_build_place(key.id), msgspec.json.encode(changed), if_revision=revision)
+        self._trusted.pop(key.id, None)
 
     async def note_use(self, key_id: str) -> None:
         """Note that a key was used, unless that was noted within the last minutes."""
@@ -191,12 +261,13 @@ class KeyRing:
         """
         key, _ = await self._read(key_id)
         if key is None or key.tenant != tenant:
-            raise NotFound(f"There is no key {key_id[:80]!r}: list them with `quorate keys list`.")
+            raise build_absence(key_id)
         return key
 
-    async def list_keys(self, *, tenant: str) -> AsyncGenerator[ApiKey]:
-        """Yield the keys of a tenant, revoked and expired ones too."""
-        prefix, after = _build_listing(tenant, ""), ""
+    async def list_keys(self, *, tenant: str, after: str = "") -> AsyncGenerator[ApiKey]:
+        """Yield the keys of a tenant by id, revoked and expired ones too; those behind the id `after` only."""
+        prefix = _build_listing(tenant, "")
+        after = f"{prefix}{after}" if after else ""
         while True:
             page = await self._values.scan(prefix, after=after, limit=PAGE)
             for entry in page:
@@ -221,7 +292,8 @@ class KeyRing:
 
         Raises:
             NotFound: The tenant has no such key.
-            Conflict: It does not work any more, so that there is nothing to take the place of.
+            Conflict: It does not work any more, so that there is nothing to take the place of; or somebody else
+                rotates or revokes it.
         """
         now, old = self._clock.now(), await self.show(key_id, tenant=tenant)
         if not old.is_good(now):
@@ -237,20 +309,27 @@ class KeyRing:
             by=by,
             lasts_s=None if old.expires is None else max(old.expires - old.created, 1.0),
             replaces=key_id,
+            project=old.project,
         )
 
         def end(key: ApiKey) -> ApiKey:
+            if (key.revoked, key.expires) != (old.revoked, old.expires):
+                raise Conflict(f"Key {key_id!r} was changed meanwhile: look at it, and rotate it again if it is to be.")
             until = now + overlap_s
             return structs.replace(key, expires=until if key.expires is None else min(until, key.expires))
 
-        await self._change(key_id, tenant, end)
+        try:
+            await self._change(key_id, tenant, end)
+        except Conflict:
+            await self.revoke(new.key.id, tenant=tenant)  # nobody has its text
+            raise
         return new
 
     async def _change(self, key_id: str, tenant: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
         while True:
             key, revision = await self._read(key_id)
             if key is None or key.tenant != tenant:
-                raise NotFound(f"There is no key {key_id[:80]!r}: list them with `quorate keys list`.")
+                raise build_absence(key_id)
             changed = change(key)
             try:
                 await self._values.put(_build_place(key_id), msgspec.json.encode(changed), if_revision=revision)
@@ -288,8 +367,9 @@ class KeyRing:
         except msgspec.DecodeError as error:
             raise CorruptState(f"What is kept of key {key_id!r} does not read; it lets nobody in.") from error
 
-    def _digest(self, key_id: str, secret: str) -> str:
-        return hmac.digest(self._pepper, f"{key_id}:{secret}".encode(), "sha256").hex()
+    def _digest(self, key_id: str, secret: str) -> list[str]:
+        text = f"{key_id}:{secret}".encode()
+        return [hmac.digest(pepper, text, "sha256").hex() for pepper in self._peppers()]
 
 
 def check_pepper(pepper: bytes) -> bytes:
@@ -309,6 +389,11 @@ def check_pepper(pepper: bytes) -> bytes:
 def refuse() -> Unauthenticated:
     """Build the refusal that all credentials get which let nobody in, whatever is wrong with them."""
     return Unauthenticated("The credential does not let you in: check that it is whole, and still valid.")
+
+
+def build_absence(key_id: str) -> NotFound:
+    """Build what is said of a key that a tenant does not have."""
+    return NotFound(f"There is no key {key_id[:80]!r}: list them with `quorate keys list`.")
 
 
 def _checksum(key_id: str, secret: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 import jwt
@@ -14,24 +14,22 @@ import msgspec
 from jwt import PyJWK
 from msgspec import Struct
 
-from quorate.addresses import is_loopback_name
 from quorate.clock import SYSTEM_CLOCK, Clock
 from quorate.errors import InvalidInput, QuorateError, Unavailable
 from quorate.ids import PATTERN, check_id
 from quorate.security.identity import Identity, Role, check_scopes
+from quorate.security.issuers import Issuer, check_issuers, is_safe_place
 from quorate.security.keys import refuse
 
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
-"""What may be signed with: never a shared secret, never nothing."""
 MAX_TOKEN = 8_192
 """How many characters a token may have."""
 MAX_KEYS = 100
 LEEWAY_S = 60.0
 """By how much clocks may differ (RFC 7519, section 4.1.4)."""
-FRESH_S = 600.0
+FRESH_S = 300.0
 """How long the provider's keys are used before they are asked for again."""
-STALE_S = 3_600.0
-"""How long they are used when the provider does not answer."""
+STALE_S = 570.0
+"""How long they are used when the provider does not answer: one that it withdrew is refused within ten minutes."""
 AGAIN_S = 30.0
 """How long is waited before they are asked for again, whatever tokens say about keys."""
 TRUSTED_S = 5.0
@@ -40,32 +38,24 @@ MAX_TRUSTED = 10_000
 DIGEST = "user-"
 """How the names of those begin whose own name is no id; nobody's own name may."""
 
-Fetch = Callable[[str], Awaitable[bytes]]
-"""Gets a document from an address that an operator named, bounded in time and size."""
+DESCRIPTION = "/.well-known/openid-configuration"
+"""Where an issuer describes itself (OpenID Connect Discovery 1.0, section 4)."""
 
 
-class Issuer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An identity provider whose tokens are believed, and what they say here."""
+class Fetch(Protocol):
+    """Gets a document, bounded in time and size."""
 
-    issuer: str
-    """What `iss` must be, to the letter."""
-    audience: str
-    """What must be in `aud`: a token for somebody else is none for us."""
-    jwks_url: str
-    """Where its keys are (RFC 7517)."""
-    algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
-    tenant: str = ""
-    """The tenant of all its people; from `tenant_claim` when empty."""
-    tenant_claim: str = "tenant"
-    principal_claim: str = "sub"
-    role_claim: str = "roles"
-    """The claim with one name or several of the provider's roles or groups."""
-    roles: dict[str, Role] = {}
-    """What each of these names is here; the highest one counts."""
-    default_role: Role | None = None
-    """The role of whoever has none of these; without one, they are not let in."""
-    scope_claim: str = ""
-    """The claim that narrows what a token may, if there is one."""
+    async def __call__(self, url: str, /, *, is_named: bool) -> bytes:
+        """Get it.
+
+        Args:
+            url: Where it is.
+            is_named: Whether an operator named the place, which then may be in a network of their own.
+
+        Raises:
+            QuorateError: It cannot be had.
+        """
+        ...
 
 
 class TokenVerifier:
@@ -121,6 +111,11 @@ class TokenVerifier:
         self._trusted[place] = (identity, now + TRUSTED_S)
         return identity
 
+    def knows(self, token: str) -> bool:
+        """Whether this very token let somebody in here a moment ago; nothing is looked at again."""
+        known = self._trusted.get(hashlib.sha256(token.encode("utf-8", "replace")).digest())
+        return known is not None and self._clock.monotonic() < known[1]
+
     def _check_time(self, identity: Identity) -> Identity:
         if identity.expires is not None and self._clock.now() >= identity.expires + LEEWAY_S:
             raise refuse()
@@ -144,7 +139,7 @@ class TokenVerifier:
             issuer=issuer.issuer,
             # Time is checked below, by our own clock.
             options={"require": ["exp", "iat", "iss", "aud"], "verify_exp": False, "verify_iat": False,
-                     "verify_nbf": False},
+                     "verify_nbf": False, "enforce_minimum_key_length": True},
         )  # fmt: skip
         self._check_times(claims)
         return self._check_time(_build_identity(issuer, claims))
@@ -161,25 +156,43 @@ class TokenVerifier:
         if not isinstance(name, str):
             return None
         keys = self._keys[issuer.issuer]
+        if keys.turn.locked() and self._clock.monotonic() < keys.usable_until and name in keys.by_name:
+            return keys.by_name[name]  # somebody asks already, and an issuer that is slow holds up nobody who is known
         async with keys.turn:
             now = self._clock.monotonic()
             is_known = name in keys.by_name and now < keys.fresh_until
             if not is_known and now >= keys.again:
                 keys.again = now + AGAIN_S
                 try:
-                    keys.by_name = read_keys(await self._fetch(issuer.jwks_url))
-                    keys.fresh_until, keys.usable_until = now + FRESH_S, now + STALE_S
-                except (QuorateError, msgspec.DecodeError, jwt.PyJWTError) as error:
-                    if now >= keys.usable_until:
-                        keys.by_name = {}  # one that was withdrawn since must not work for ever
-                    if not keys.by_name:
-                        raise Unavailable(
-                            f"The keys of {issuer.issuer!r} cannot be had from {issuer.jwks_url!r}: its tokens let "
-                            "nobody in until they can."
-                        ) from error
-        if not keys.by_name:
+                    await self._renew(issuer, keys, now)
+                except asyncio.CancelledError:  # nobody asked in the end: whoever comes next does
+                    keys.again = now
+                    raise
+        if not keys.by_name or self._clock.monotonic() >= keys.usable_until:
             raise Unavailable(f"The keys of {issuer.issuer!r} could not be had; they are asked for again soon.")
         return keys.by_name.get(name)
+
+    async def _renew(self, issuer: Issuer, keys: _Keys, now: float) -> None:
+        try:
+            keys.by_name = read_keys(await self._fetch_keys(issuer))
+            keys.fresh_until, keys.usable_until = now + FRESH_S, now + STALE_S
+        except (QuorateError, msgspec.DecodeError) as error:
+            if now >= keys.usable_until:  # one that was withdrawn since must not work for ever
+                keys.by_name = {}
+                raise Unavailable(
+                    f"The keys of {issuer.issuer!r} cannot be had: its tokens let nobody in until they can."
+                ) from error
+
+    async def _fetch_keys(self, issuer: Issuer) -> bytes:
+        if issuer.jwks_url:
+            return await self._fetch(issuer.jwks_url, is_named=True)
+        place = f"{issuer.issuer.rstrip('/')}{DESCRIPTION}"
+        said = msgspec.json.decode(await self._fetch(place, is_named=True), type=_Description)
+        host = urlsplit(issuer.issuer).hostname
+        if said.issuer != issuer.issuer or not is_safe_place(said.jwks_uri):
+            raise InvalidInput(f"What {place!r} says is not the description of {issuer.issuer!r}.")
+        # What somebody else named leads into no network of ours, unless it is where the operator sent us anyway.
+        return await self._fetch(said.jwks_uri, is_named=urlsplit(said.jwks_uri).hostname == host)
 
 
 class _Keys:
@@ -207,41 +220,22 @@ def read_keys(document: bytes) -> dict[str, PyJWK]:
         name = raw.get("kid")
         if not isinstance(name, str) or raw.get("kty") not in ("RSA", "EC", "OKP") or raw.get("use", "sig") != "sig":
             continue
+        if "d" in raw:  # whoever publishes a private key has lost it
+            continue
         try:
             found[name] = PyJWK(raw)
-        except (jwt.PyJWTError, ValueError):
+        except (jwt.PyJWTError, ValueError, TypeError):
             continue
     return found
 
 
+class _Description(Struct, frozen=True):
+    issuer: str
+    jwks_uri: str
+
+
 class _Document(Struct, frozen=True):
     keys: tuple[dict[str, object], ...]
-
-
-def check_issuers(issuers: Sequence[Issuer]) -> None:
-    """Return if the settings of issuers hold together.
-
-    Raises:
-        InvalidInput: They do not; all faults are told at once.
-    """
-    faults: list[str] = []
-    for issuer in issuers:
-        said = f"issuer {issuer.issuer!r}"
-        faults += [f"{said} allows {one!r}, not one of {', '.join(ALGORITHMS)}" for one in issuer.algorithms
-                   if one not in ALGORITHMS]  # fmt: skip
-        faults += [f"{said} has no {name}" for name in ("issuer", "audience", "jwks_url", "algorithms")
-                   if not getattr(issuer, name)]  # fmt: skip
-        place = urlsplit(issuer.jwks_url)
-        if place.scheme != "https" and not (place.scheme == "http" and is_loopback_name(place.hostname or "")):
-            faults.append(f"{said} has its keys at {issuer.jwks_url!r}: they must come over https")
-        if issuer.tenant and PATTERN.fullmatch(issuer.tenant) is None:
-            faults.append(f"{said} has the tenant {issuer.tenant!r}, which is no id")
-        if not issuer.roles and issuer.default_role is None:
-            faults.append(f"{said} gives nobody a role: set `roles` or `default_role`")
-    names = [issuer.issuer for issuer in issuers]
-    faults += [f"issuer {name!r} comes twice" for name in sorted({name for name in names if names.count(name) > 1})]
-    if faults:
-        raise InvalidInput(f"{len(faults)} faults: {'; '.join(faults)}.", faults=tuple(faults))
 
 
 def _fits(key: PyJWK, algorithm: str) -> bool:
@@ -255,6 +249,8 @@ def _build_identity(issuer: Issuer, claims: Mapping[str, object]) -> Identity:
     tenant = issuer.tenant or claims.get(issuer.tenant_claim)
     principal = claims.get(issuer.principal_claim)
     if not isinstance(tenant, str) or not isinstance(principal, str) or not principal:
+        raise refuse()
+    if issuer.tenants and tenant not in issuer.tenants:
         raise refuse()
     role = _find_role(issuer, claims)
     if role is None:

@@ -27,7 +27,7 @@ Key = Annotated[
 def find_runtime(request: Asked) -> Runtime:
     """Return the runtime of whoever asks: the tenant is the credential's, never the request's."""
     runtime: Runtime = request.app.state.runtime
-    return runtime.for_tenant(request.user.tenant)
+    return runtime.for_tenant(request.user.tenant, payer=request.user.payer)
 
 
 def find_seats(request: Asked) -> Seats:

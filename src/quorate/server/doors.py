@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from litestar.types import HTTPScope, Receive, Send
@@ -16,6 +15,8 @@ from quorate.telemetry.context import parse_traceparent
 
 T = TypeVar("T")
 JSON = "application/json"
+LOOK_S = 0.05
+"""After how long it is first looked whether whoever asked is still there."""
 
 
 class Visit(Struct, frozen=True, kw_only=True):
@@ -27,9 +28,8 @@ class Visit(Struct, frozen=True, kw_only=True):
     request_id: str
     receive: Receive
     send: Send
-
-
-Handler = Callable[[Visit], Awaitable[None]]
+    query: str = ""
+    """What stands behind the path, as it came."""
 
 
 class Gone(Exception):
@@ -42,10 +42,10 @@ async def admit(scope: HTTPScope, receive: Receive, send: Send, *, doorkeeper: D
     Raises:
         Unauthenticated: Nobody is known to ask.
         Forbidden: Whoever asks may not.
+        RateLimited: A quota of theirs is used up.
     """
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    identity = await doorkeeper.identify(headers)
-    identity.check(need)
+    identity = await doorkeeper.enter(scope, headers, need)
     pieces: list[bytes] = []
     while True:
         message = await receive()
@@ -61,6 +61,7 @@ async def admit(scope: HTTPScope, receive: Receive, send: Send, *, doorkeeper: D
         request_id=str(scope["state"]["request_id"]),
         receive=receive,
         send=send,
+        query=scope["query_string"].decode("latin-1"),
     )
 
 
@@ -76,26 +77,41 @@ def find_path(scope: HTTPScope) -> str:
     return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
-async def while_there(receive: Receive, work: Awaitable[T]) -> T:
+async def while_there(
+    receive: Receive, work: Awaitable[T], *, pulse: Callable[[], Awaitable[None]] | None = None, every_s: float = 0.0
+) -> T:
     """Do something for as long as whoever asked is there; it is cancelled at once when they leave.
+
+    Args:
+        receive: Says that they left.
+        work: What is done.
+        pulse: Called again and again meanwhile.
+        every_s: How often.
 
     Raises:
         Gone: They left.
     """
     found: list[T] = []
     failed: list[Exception] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            watching: list[asyncio.Task[None]] = []
 
-    async def do() -> None:
-        try:
-            found.append(await work)
-        except Exception as error:  # raised below, as itself and not as one of a group
-            failed.append(error)
+            def watch() -> None:
+                watching.append(group.create_task(_await_leaving(receive, pulse, every_s)))
 
-    async with asyncio.TaskGroup() as group:
-        tasks = group.create_task(do()), group.create_task(_await_leaving(receive))
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
+            # Most of what is quick is over before it is worth a task to see whether somebody still waits for it.
+            starting = asyncio.get_running_loop().call_later(LOOK_S, watch)
+            try:
+                found.append(await work)
+            except Exception as error:  # raised below, as itself and not as one of a group
+                failed.append(error)
+            finally:
+                starting.cancel()
+                for task in watching:
+                    task.cancel()
+    except* Gone:
+        pass
     if failed:
         raise failed[0]
     if not found:
@@ -103,28 +119,30 @@ async def while_there(receive: Receive, work: Awaitable[T]) -> T:
     return found[0]
 
 
-async def _await_leaving(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _await_leaving(receive: Receive, pulse: Callable[[], Awaitable[None]] | None, every_s: float) -> None:
+    """Wait until whoever asked is gone.
+
+    Raises:
+        Gone: They are; it ends what is done for them.
+    """
+    while True:
+        try:
+            async with asyncio.timeout(None if pulse is None else every_s):
+                if (await receive())["type"] == "http.disconnect":
+                    raise Gone
+        except TimeoutError:
+            if pulse is not None:
+                await pulse()
 
 
 async def answer(send: Send, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
     """Answer in one piece."""
     kind = {"content-type": JSON, "content-length": str(len(body))} if body else dict[str, str]()
     given = {**kind, **(headers or {})}
-    await send({"type": "http.response.start", "status": status, "headers": _encode(given)})
+    await send({"type": "http.response.start", "status": status, "headers": encode_headers(given)})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def answer_stream(send: Send, frames: AsyncGenerator[bytes], *, headers: Mapping[str, str] | None = None) -> None:
-    """Answer piece by piece."""
-    given = {"content-type": "text/event-stream", **(headers or {})}
-    await send({"type": "http.response.start", "status": 200, "headers": _encode(given)})
-    async with aclosing(frames):
-        async for frame in frames:
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _encode(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Write headers as they go out."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import cast
 
 from litestar.types import (
     ASGIApp,
     HTTPReceiveMessage,
+    HTTPScope,
     HTTPSendMessage,
     Message,
     Receive,
     Scope,
     Send,
     WebSocketReceiveMessage,
+    WebSocketScope,
 )
 
 from quorate.codec.json import check_depth
 from quorate.errors import Forbidden, InvalidInput, QuorateError, TooLarge
-from quorate.server.doors import Gone, answer
+from quorate.server.access import STANDING
+from quorate.server.denial import refuse_socket
+from quorate.server.doors import Gone, answer, find_path
+from quorate.server.marks import new_mark
 from quorate.server.problems import MEDIA_TYPE, Problem, build_headers, build_problem, encode_problem
+from quorate.server.versions import HEADER, VERSION
 
 MAX_BODY = 1 << 20
 """How many bytes the body of a request may have, except where a route takes a stream."""
+Streams = Mapping[tuple[str, str], int]
+"""What takes a stream, by method and path, and how many bytes of it; there is no other way around `MAX_BODY`."""
+NO_STREAMS: Streams = MappingProxyType({})
 MAX_DIGITS = 15
 QUICK_BYTES = 32 << 10
 """Up to which size JSON is checked at once; to check more may take longer than others should wait."""
@@ -37,13 +46,22 @@ _SECURITY = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
+    (HEADER.encode(), VERSION.encode()),
 )
 _PREFLIGHT = {
     "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
-    "access-control-allow-headers": "authorization, content-type, idempotency-key, last-event-id, x-request-id",
+    "access-control-allow-headers": "authorization, content-type, idempotency-key, if-match, if-none-match, if-range, "
+    "last-event-id, range, x-request-id, x-api-key, anthropic-version, anthropic-beta",
     "access-control-max-age": "600",
 }
-_ONCE = frozenset({b"host", b"authorization", b"content-length", b"content-type", b"idempotency-key", b"origin"})
+_ONCE = frozenset(
+    {
+        b"host", b"authorization", b"content-length", b"content-type", b"idempotency-key", b"origin", b"if-match",
+        b"if-none-match", b"if-range", b"range", b"x-api-key",
+    }
+)  # fmt: skip
+Fields = tuple[tuple[bytes, bytes], ...]
+Refuse = Callable[[HTTPScope, Send, QuorateError, str], Awaitable[bool]]
 Received = HTTPReceiveMessage | WebSocketReceiveMessage
 
 
@@ -61,12 +79,23 @@ class Edge:
         hosts: Which `Host` headers are believed; all of them when empty.
         origins: Web pages of which origins may ask (CORS); never with cookies.
         is_open: Whether somebody without a key is let in, so that other pages must be kept out here.
+        streams: What takes bytes of any kind as they come, instead of JSON that is read and checked here.
+        refuse: Answers a refusal in the words of another protocol, and says whether it did.
     """
 
     def __init__(
-        self, inner: ASGIApp, *, hosts: Iterable[str] = (), origins: Iterable[str] = (), is_open: bool = False
+        self,
+        inner: ASGIApp,
+        *,
+        hosts: Iterable[str] = (),
+        origins: Iterable[str] = (),
+        is_open: bool = False,
+        streams: Streams = NO_STREAMS,
+        refuse: Refuse | None = None,
     ) -> None:
         self._inner = inner
+        self._streams = streams
+        self._refuse = refuse
         self._hosts = frozenset(host.strip("[]").lower() for host in hosts)
         self._origins = frozenset(origin.encode("latin-1") for origin in origins)
         self._is_open = is_open
@@ -77,7 +106,7 @@ class Edge:
             await self._inner(scope, receive, send)
             return
         if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008, "reason": None})
+            await self._open_socket(cast("WebSocketScope", scope), receive, send)  # there is nothing else
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
         request_id = find_request_id(headers.get(REQUEST_ID.encode(), b"").decode("latin-1"))
@@ -88,7 +117,8 @@ class Edge:
         async def mark(message: Message) -> None:
             if message["type"] == "http.response.start":
                 given = {name.lower() for name, _ in message["headers"]}
-                more = [(name, value) for name, value in marks if name not in given]
+                standing = cast("Fields", scope["state"].get(STANDING, ()))  # pyright: ignore[reportUnknownMemberType]
+                more = [(name, value) for name, value in (*marks, *standing) if name not in given]
                 message = cast("HTTPSendMessage", {**message, "headers": [*message["headers"], *more]})
             await send(message)
 
@@ -99,13 +129,37 @@ class Edge:
             if origin in self._origins and scope["method"] == "OPTIONS":
                 await answer(mark, b"", status=204, headers=_PREFLIGHT)
                 return
-            receive = await _read_body(headers, receive)
+            most = self._streams.get((scope["method"], find_path(scope))) if self._streams else None
+            if most is None:
+                receive = await _read_body(headers, receive)
+            else:
+                receive = _bound_stream(headers, receive, most=most)
         except Gone:
             return
         except QuorateError as error:
-            await send_problem(mark, build_problem(error, request_id=request_id), error)
+            if self._refuse is None or not await self._refuse(scope, mark, error, request_id):
+                await send_problem(mark, build_problem(error, request_id=request_id), error)
             return
         await self._inner(scope, receive, mark)
+
+    async def _open_socket(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
+        """Let a WebSocket in, to which the same holds but for the body, and for its page."""
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        request_id = find_request_id(headers.get(REQUEST_ID.encode(), b"").decode("latin-1"))
+        scope.setdefault("state", {})["request_id"] = request_id  # pyright: ignore[reportUnknownMemberType]
+        try:
+            _check_once(scope["headers"])
+            self._check_host(headers.get(b"host", b"").decode("latin-1"))
+            self._check_page(headers.get(b"origin", b""))
+        except QuorateError as error:
+            await refuse_socket(scope, send, build_problem(error, request_id=request_id), error)
+            return
+        await self._inner(scope, receive, send)
+
+    def _check_page(self, origin: bytes) -> None:
+        """Keep out pages that are none of ours: a browser opens a WebSocket to anywhere without asking first."""
+        if origin and origin not in self._origins:
+            raise Forbidden("A web page asks whose origin is none of ours: add it to `server.origins` if it is.")
 
     def _list_cors(self, origin: bytes) -> list[tuple[bytes, bytes]]:
         """List the headers by which a browser lets a page read an answer (WHATWG Fetch, section 3.3)."""
@@ -114,7 +168,10 @@ class Edge:
         varies = (b"vary", b"origin")
         if origin not in self._origins:
             return [varies]
-        shown = b"x-request-id, x-quorate-run, location, retry-after"
+        shown = (
+            b"x-request-id, x-quorate-run, location, retry-after, ratelimit, ratelimit-policy, etag, accept-ranges, "
+            b"content-range, content-disposition, idempotent-replayed, quorate-version, deprecation, sunset, link"
+        )
         return [varies, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", shown)]
 
     def _check_host(self, host: str) -> None:
@@ -155,9 +212,7 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive) -> Receive:
         Unsupported: It is not said to be JSON.
         Gone: Whoever sent it left before its end.
     """
-    length = headers.get(b"content-length", b"").lstrip(b"0")
-    if length.isdigit() and (len(length) > MAX_DIGITS or int(length) > MAX_BODY):
-        raise TooLarge(f"The body has {length[:MAX_DIGITS].decode()} bytes or more; at most {MAX_BODY} are read.")
+    _check_length(headers, most=MAX_BODY)
     body, messages = bytearray(), list[Received]()
     while True:
         message = await receive()
@@ -183,6 +238,40 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive) -> Receive:
     return give
 
 
+def _bound_stream(headers: dict[bytes, bytes], receive: Receive, *, most: int) -> Receive:
+    """Return what gives out a body of any kind as it comes, and refuses the rest of one that is too large.
+
+    Raises:
+        TooLarge: It is said to have too many bytes; none of them was read.
+        Unsupported: It is compressed.
+    """
+    _check_length(headers, most=most)
+    _check_coding(headers)
+    taken = 0
+
+    async def give() -> Received:
+        nonlocal taken
+        message = await receive()
+        if message["type"] == "http.request":
+            taken += len(message.get("body", b""))
+            if taken > most:
+                raise TooLarge(f"The body has more than {most} bytes.")
+        return message
+
+    return give
+
+
+def _check_length(headers: dict[bytes, bytes], *, most: int) -> None:
+    """Return unless a body is said to have too many bytes.
+
+    Raises:
+        TooLarge: It is.
+    """
+    length = headers.get(b"content-length", b"").lstrip(b"0")
+    if length.isdigit() and (len(length) > MAX_DIGITS or int(length) > most):
+        raise TooLarge(f"The body has {length[:MAX_DIGITS].decode()} bytes or more; at most {most} are read.")
+
+
 def _check_kind(headers: dict[bytes, bytes]) -> None:
     """Return if a body is said to be what is read here: a page of a stranger may send all else without asking first.
 
@@ -193,6 +282,15 @@ def _check_kind(headers: dict[bytes, bytes]) -> None:
     if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
         raise Unsupported(f"a body of the kind {kind[:80].decode('latin-1')!r} is not read: send JSON, with the header "
                           "`Content-Type: application/json`.")  # fmt: skip
+    _check_coding(headers)
+
+
+def _check_coding(headers: dict[bytes, bytes]) -> None:
+    """Return if a body comes as it is: what it becomes when it is inflated is bounded by nothing.
+
+    Raises:
+        Unsupported: It does not.
+    """
     coding = headers.get(b"content-encoding", b"identity").strip().lower()
     if coding != b"identity":
         raise Unsupported(f"a body in {coding[:80].decode('latin-1')!r} is not read: send it as it is.")
@@ -225,7 +323,7 @@ def check_json(body: bytes) -> None:
 
 def find_request_id(given: str) -> str:
     """Return the id that a caller gave a request, if it may be written anywhere, else a new one."""
-    return given if _ID.fullmatch(given) else f"req-{os.urandom(12).hex()}"
+    return given if _ID.fullmatch(given) else new_mark("req")
 
 
 async def send_problem(send: Send, problem: Problem, error: Exception | None = None) -> None:

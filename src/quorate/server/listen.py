@@ -15,8 +15,11 @@ import uvicorn
 
 from quorate.errors import Forbidden, QuorateError, Unavailable
 from quorate.models.addresses import is_loopback_name
+from quorate.server.admission import ROOM, Admission, Room
 from quorate.server.app import Server
+from quorate.server.frames import FRAMES, BoundedSocket, FrameBounds
 from quorate.server.protocol import BOUNDS, BoundedProtocol, Bounds, Peers
+from quorate.server.pulse import Pulse
 
 ACCEPT_S = 5.0
 """How long requests are still taken once readiness says no: who sends them learns of it later."""
@@ -91,16 +94,18 @@ class Listener(uvicorn.Server):
         self.should_exit = True
 
     async def cut(self) -> None:
-        """Leave no connection open, nor the work for one, however it ended."""
+        """Leave no connection open, nor the work for one, however it ended; whoever still waits is told so first."""
         for server in self.servers:
             server.close()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
         tasks = list(self.server_state.tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=LAST_S)
+        try:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=LAST_S)
+        finally:
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
 
 
 def check_host(host: str, *, is_open: bool) -> str:
@@ -119,7 +124,14 @@ def check_host(host: str, *, is_open: bool) -> str:
 
 @asynccontextmanager
 async def open_listener(
-    server: Server, *, host: str, port: int, accept_s: float = ACCEPT_S, bounds: Bounds = BOUNDS
+    server: Server,
+    *,
+    host: str,
+    port: int,
+    accept_s: float = ACCEPT_S,
+    bounds: Bounds = BOUNDS,
+    frames: FrameBounds = FRAMES,
+    room: Room = ROOM,
 ) -> AsyncGenerator[tuple[Listener, int]]:
     """Listen while a block lasts; yield what listens and its port.
 
@@ -129,17 +141,27 @@ async def open_listener(
         port: At which port; 0 for any that is free.
         accept_s: How long requests are still taken once it begins to leave.
         bounds: What one connection may take.
+        frames: What one WebSocket may take.
+        room: How much may be under way at once.
 
     Raises:
         Unavailable: The port is taken, or the address is not one of this machine.
     """
+    peers, pulse = Peers(bounds.peer, bounds.total), Pulse()
+    looks = server.looks
+    looks.pulse = pulse
+    watching = looks.runtime.watching
+    tell = (lambda: None) if watching is None else (lambda: watching.count("requests_shed"))
+    looks.admission = Admission(server.asgi, pulse=pulse, room=room, tell=tell)
+    unlook = None if watching is None else watching.look("loop_lag", lambda: [(pulse.lag_s, {})])
     config = uvicorn.Config(
-        server.asgi,
+        looks.admission,
         host=host,
         port=port,
         lifespan="off",
-        http=partial(BoundedProtocol, bounds=bounds, peers=Peers(bounds.peer)),  # pyright: ignore[reportArgumentType]
-        ws="none",
+        http=partial(BoundedProtocol, bounds=bounds, peers=peers),  # pyright: ignore[reportArgumentType]
+        ws=partial(BoundedSocket, bounds=frames, peers=peers),  # pyright: ignore[reportArgumentType]
+        ws_per_message_deflate=False,  # what is small here may be large there
         log_config=None,
         access_log=False,
         server_header=False,
@@ -151,6 +173,7 @@ async def open_listener(
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(_serve(listener, host=host, port=port))
+            beating = group.create_task(pulse.beat())
             await listener.begun.wait()
             if listener.failure is not None:
                 raise listener.failure
@@ -158,10 +181,14 @@ async def open_listener(
                 yield listener, listener.servers[0].sockets[0].getsockname()[1]
             finally:
                 listener.leave()  # the group waits for its end
+                beating.cancel()
     except BaseExceptionGroup as several:
         if len(several.exceptions) == 1:  # the block's own; the group only carried it
             raise several.exceptions[0] from None
         raise
+    finally:
+        if unlook is not None:
+            unlook()
 
 
 async def _serve(listener: Listener, *, host: str, port: int) -> None:
@@ -173,6 +200,7 @@ async def _serve(listener: Listener, *, host: str, port: int) -> None:
             "`--port` or `--host`."
         )
     finally:
+        listener.leave()
         listener.begun.set()
         try:
             await listener.cut()

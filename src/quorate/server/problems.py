@@ -8,11 +8,13 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from quorate.errors import InvalidInput, QuorateError, RateLimited
+from quorate.errors import Conflict, InvalidInput, QuorateError, RateLimited
 
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[str, int] = {
     "invalid_input": 400,
+    "no_agent": 400,
+    "no_retriever": 400,
     "unauthenticated": 401,
     "budget_exceeded": 402,
     "forbidden": 403,
@@ -21,7 +23,6 @@ STATUS: dict[str, int] = {
     "method_not_allowed": 405,
     "not_acceptable": 406,
     "conflict": 409,
-    "precondition_failed": 412,
     "too_large": 413,
     "unsupported_media_type": 415,
     "rate_limited": 429,
@@ -54,6 +55,12 @@ class WrongMethod(InvalidInput):
     code = "method_not_allowed"
 
 
+class Outdated(Conflict):
+    """What is to be changed is not what it was when it was read; a conflict with a status of its own (412)."""
+
+    status = 412
+
+
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why something was refused, or did not work."""
 
@@ -79,7 +86,7 @@ def build_problem(error: Exception, *, request_id: str) -> Problem:
         )
     code = error.code
     title = TITLES.get(code) or code.replace("_", " ").capitalize()
-    status = STATUS.get(code, 500)
+    status = error.status if isinstance(error, Outdated) else STATUS.get(code, 500)
     return Problem(
         title=title,
         status=status,

@@ -10,7 +10,7 @@ import socket
 from collections import Counter
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct
 from uvicorn._types import ASGI3Application  # the only place where it has a name
@@ -32,12 +32,16 @@ class Bounds(Struct, frozen=True, kw_only=True):
     """How many bytes of a body must come in a second, unless it is us who do not read."""
     write_s: float = 30.0
     """How long somebody may read nothing while an answer waits for them."""
+    ask_s: float = 1.0
+    """How long whoever has just come may take to ask, once we leave."""
     linger_s: float = 2.0
     """How long the rest of a body is thrown away that was refused, so that its sender reads why."""
     pipelined: int = 8
     """How many requests may come before the answer of the first."""
     peer: int = 1_000
     """How many connections one address may have."""
+    total: int = 20_000
+    """How many connections all of them may have."""
 
 
 BOUNDS = Bounds()
@@ -48,22 +52,29 @@ class Peers:
 
     Args:
         most: How many one may have.
+        total: How many all may have.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, total: int = 20_000) -> None:
         self._most = most
+        self._total = total
+        self._all = 0
         self._open = Counter[str]()
 
     def __len__(self) -> int:
-        return self._open.total()
+        return self._all
 
     def enter(self, peer: str) -> bool:
         """Count a connection, and say whether it may stay."""
+        self._all += 1
         self._open[peer] += 1
-        return self._open[peer] <= self._most
+        return self._open[peer] <= self._most and self._all <= self._total
 
     def leave(self, peer: str) -> None:
         """Count a connection no more."""
+        if peer not in self._open:
+            return
+        self._all -= 1
         self._open[peer] -= 1
         if self._open[peer] <= 0:
             del self._open[peer]
@@ -97,11 +108,14 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request that is answered, which is not the last one read where they come faster than answers go."""
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
+        self._is_leaving = False
+        """Whether we leave, and what is asked next is the last."""
+        self._is_upgraded = False
+        """Whether somebody else reads from here on."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless its sender has too many connections already."""
-        assert isinstance(transport, asyncio.Transport)
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", transport))  # other loops have transports of their own
         peer = name_peer(self.client[0] if self.client else "")
         self._peer = peer
         sock = transport.get_extra_info("socket")
@@ -111,7 +125,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._peers.enter(peer):
             self._wait_for_head()
         else:
-            self._refuse(503, "There are too many connections from this address.")
+            self._refuse(503, "There are too many connections.")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End, and let the answer that is under way know of it."""
@@ -129,7 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         was_in_head = self._in_head
         super().data_received(data)
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._is_upgraded:
             return
         if self._in_head:
             if was_in_head:  # all of it belongs to the head
@@ -174,6 +188,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._in_body = False, True
         self._body_bytes = 0
         super().on_headers_complete()
+        if self._is_leaving and not self._is_upgrading:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Read a piece of the body."""
@@ -195,6 +211,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stop_reading()
             self._reading = self.loop.call_later(self._bounds.linger_s, self._close)
 
+    def handle_websocket_upgrade(self) -> None:
+        """Let a WebSocket have the connection, unless something else is on it."""
+        names = {name for name, _ in self.headers}
+        if self._is_busy or self.pipeline or names & {b"content-length", b"transfer-encoding"}:
+            self._refuse(400, "A WebSocket is opened by a request of its own, without a body.")
+            return
+        self._stop_timers()
+        self._unset_keepalive_if_required()
+        self._is_upgraded = True
+        super().handle_websocket_upgrade()
+
     def pause_writing(self) -> None:
         """Wait for whoever reads, but not for ever."""
         super().pause_writing()
@@ -212,7 +239,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._close()
 
     def shutdown(self) -> None:
-        """Close what is quiet, and the rest after its answer."""
+        """Close what is quiet, and the rest after its answer; whoever has just come may still ask."""
+        if self.cycle is None and not self._is_leaving:  # pyright: ignore[reportUnnecessaryComparison] no request yet
+            self._is_leaving = True
+            self._stop_reading()
+            self._reading = self.loop.call_later(self._bounds.ask_s, self._close)
+            return
         super().shutdown()
         if self.transport.is_closing():
             self._abort_later()
@@ -223,6 +255,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(431, "The head of the request is too large.")
         else:
             self._refuse(400, msg)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer whoever wants another protocol in this one, and close: what they send next is in neither."""
+        if self.cycle is not None:  # pyright: ignore[reportUnnecessaryComparison] there is none before the first
+            self.cycle.keep_alive = False
+
+    @property
+    def _is_upgrading(self) -> bool:
+        parser = self.parser  # none once the connection is lost
+        return parser is not None and parser.should_upgrade() and self._should_upgrade()
 
     @property
     def _is_busy(self) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 from litestar import Litestar, Request, Response
 from litestar.response.base import ASGIResponse
 from litestar.status_codes import HTTP_200_OK
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPReceiveMessage, Receive, Scope, Send
 
 from quorate.errors import Forbidden, InvalidInput, QuorateError, RateLimited, Unauthenticated
 from quorate.events import AnyEvent, Event, get_kind
@@ -170,16 +170,51 @@ async def _watch(
             return
 
 
+async def wait_while_wanted(receive: Receive, work: Awaitable[object], *, closing: asyncio.Event) -> None:
+    """Wait for something until it is done, whoever asked has left, or we leave; in the end it is cancelled.
+
+    Args:
+        receive: Says that they left.
+        work: What is waited for.
+        closing: Set when we leave: an answer that says how it stands is better than none.
+    """
+
+    async def leave() -> HTTPReceiveMessage:
+        async with asyncio.TaskGroup() as group:
+            tasks = group.create_task(_hear_leaving(receive)), group.create_task(_await_event(closing))
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+        return {"type": "http.disconnect"}
+
+    with suppress(Gone):
+        await while_there(leave, work)
+
+
+async def _hear_leaving(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _await_event(event: asyncio.Event) -> None:
+    await event.wait()
+
+
 class Seats:
     """Counts who reads streams.
 
     Args:
         most: How many streams one credential may read at once.
+        what: What is counted, for people.
     """
 
-    def __init__(self, most: int = MAX_STREAMS) -> None:
+    def __init__(self, most: int = MAX_STREAMS, *, what: str = "streams") -> None:
         self._most = most
+        self._what = what
         self._taken = Counter[str]()
+
+    def __len__(self) -> int:
+        return self._taken.total()
 
     def check(self, credential: str) -> None:
         """Return if there is room for one more.
@@ -188,18 +223,26 @@ class Seats:
             RateLimited: There is none.
         """
         if self._taken[credential] >= self._most:
-            raise RateLimited(f"This credential reads {self._most} streams already: end some of them first.")
+            raise RateLimited(f"This credential has {self._most} {self._what} already: end some of them first.")
 
     @contextmanager
     def take(self, credential: str) -> Generator[None]:
         """Read a stream while a block lasts."""
-        self._taken[credential] += 1
+        self.sit(credential)
         try:
             yield
         finally:
-            self._taken[credential] -= 1
-            if not self._taken[credential]:
-                del self._taken[credential]
+            self.rise(credential)
+
+    def sit(self, credential: str) -> None:
+        """Count one more."""
+        self._taken[credential] += 1
+
+    def rise(self, credential: str) -> None:
+        """Count one less."""
+        self._taken[credential] -= 1
+        if self._taken[credential] <= 0:
+            del self._taken[credential]
 
 
 def read_last_id(given: str | None) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Annotated, Generic, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Generic, TypeVar
 
 from msgspec import Meta, Struct
 
+from quorate.agent.run import PAYER
 from quorate.errors import InvalidInput
 from quorate.events import (
     AnyEvent,
@@ -24,6 +25,9 @@ from quorate.specs import Limits
 
 T = TypeVar("T")
 Word = Annotated[str, Meta(min_length=1, max_length=200)]
+OURS = ("fork", "model", "quota", "replay", "route", "schedule")
+"""What labels begin with that a runtime goes by."""
+LabelMap = Annotated[dict[Word, Annotated[str, Meta(max_length=1000)]], Meta(max_length=64)]
 
 
 class RunRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +42,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The session it belongs to: what was said there before is known."""
     limits: Limits | None = None
     """Instead of the agent's own; never above the server's."""
-    labels: Annotated[dict[Word, Annotated[str, Meta(max_length=1000)]], Meta(max_length=64)] = {}
+    labels: LabelMap = {}
     """Facts to find the run by."""
 
 
@@ -55,11 +59,10 @@ class RunError(Struct, frozen=True, kw_only=True):
     message: str
 
 
-class RunView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RunView(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="object", tag="run"):
     """A run, as it stands."""
 
     id: str
-    object: Literal["run"] = "run"
     status: Status
     agent: str
     created: float
@@ -98,7 +101,22 @@ def check_limits(limits: Limits | None) -> Limits | None:
     return limits
 
 
-def view_run(summary: RunSummary, last: AnyEvent | None = None) -> RunView:
+def check_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
+    """Return labels if all of them are a caller's own.
+
+    Raises:
+        InvalidInput: One says what only a runtime may say of a run.
+    """
+    ours = [name for name in labels if name.partition(".")[0] in OURS]
+    if ours:
+        raise InvalidInput(
+            f"label {ours[0][:80]!r} is one of ours: choose a name that does not begin with "
+            f"{', '.join(f'`{word}`' for word in OURS)}."
+        )
+    return labels
+
+
+def view_run(summary: RunSummary, last: AnyEvent | None = None, *, labels: Mapping[str, str] | None = None) -> RunView:
     """Build what a caller reads of a run; with its last event, also how it ended."""
     output, error, waits_for = None, None, ()
     if isinstance(last, RunCompleted):
@@ -120,6 +138,7 @@ def view_run(summary: RunSummary, last: AnyEvent | None = None) -> RunView:
         events=summary.events,
         task=summary.task,
         session=summary.session,
+        labels={name: value for name, value in (labels or {}).items() if name != PAYER},
         output=output,
         error=error,
         waits_for=waits_for,

@@ -13,13 +13,15 @@ from quorate.errors import InvalidInput
 from quorate.ids import check_id
 from quorate.models.addresses import check_base_url, is_loopback_name
 from quorate.models.facts import list_providers, unknown_provider
-from quorate.security.secrets import Secret
+from quorate.security.issuers import Issuer, check_issuers
+from quorate.security.secrets import KeptSecret, Secret
 from quorate.settings.keys import KeyPath
 
 KEYLESS_MODELS = ("auto", "playbook")
 TARGET_WORDS = ("loopback", "private", "public")
 REACH_WORDS = ("loopback", "private")
 LEAST_KEY_CHARACTERS = 16
+LEAST_PEPPER_BYTES = 32
 POSTGRES = ("postgresql", "postgres")
 """Schemes of the URLs of PostgreSQL databases."""
 BUSES = ("nats", "tls")
@@ -28,6 +30,7 @@ SHOWN = frozenset({"password", "sslpassword"})
 """Secrets that an address may hold where nothing takes them out."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.I)
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{2,63}")
 _PATTERN = re.compile(r"[a-z0-9*?\[\]!-]{1,63}")
 _PLACEHOLDER = re.compile(r"change.?me|your.?(api.?)?key|example|placeholder|secret|password|x{4,}|\.\.\.|<.*>", re.I)
 NEVER = tuple(ipaddress.ip_network(text) for text in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32"))
@@ -50,7 +53,11 @@ def check_key_strength(key: Secret | None, *, base_url: str) -> str:
 
     A server on this machine may take any key.
     """
-    if key is None or (base_url and is_loopback_name(urlsplit(base_url).hostname or "")):
+    if (
+        key is None
+        or (isinstance(key, KeptSecret) and not key.is_known)
+        or (base_url and is_loopback_name(urlsplit(base_url).hostname or ""))
+    ):
         return ""
     text = key.reveal()
     if len(text) < LEAST_KEY_CHARACTERS:
@@ -261,6 +268,16 @@ def _check_reach(value: object, _: str) -> tuple[str, ...]:
     return items
 
 
+def _check_proxies(value: object, _: str) -> tuple[str, ...]:
+    items = cast("tuple[str, ...]", value)
+    for item in items:
+        try:
+            ipaddress.ip_network(item, strict=False)
+        except ValueError as error:
+            raise InvalidInput(f"{item!r} is no address of a proxy; write one such as `10.0.0.5`") from error
+    return items
+
+
 def _check_patterns(value: object, _: str) -> tuple[str, ...]:
     items = cast("tuple[str, ...]", value)
     for item in items:
@@ -271,6 +288,34 @@ def _check_patterns(value: object, _: str) -> tuple[str, ...]:
 
 def _check_names(value: object, _: str) -> tuple[str, ...]:
     return tuple(check_id(item, "capability") for item in cast("tuple[str, ...]", value))
+
+
+def _check_pepper(value: object, _: str) -> Secret:
+    text = cast("Secret", value).reveal().strip()
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        # The cause would show the value.
+        raise InvalidInput("it is not in hexadecimal; write what `openssl rand -hex 32` writes") from None
+    if len(raw) < LEAST_PEPPER_BYTES or len(set(raw)) < LEAST_PEPPER_BYTES // 4:
+        raise InvalidInput("it is too short or too regular; write what `openssl rand -hex 32` writes")
+    return Secret(text)
+
+
+def _check_tokens(value: object, _: str) -> tuple[Issuer, ...]:
+    issuers = cast("tuple[Issuer, ...]", value)
+    try:
+        check_issuers(issuers)
+    except InvalidInput as error:
+        raise InvalidInput(error.message.rstrip(".")) from error
+    return issuers
+
+
+def _check_credentials(value: object, _: str) -> dict[str, Secret]:
+    table = cast("dict[str, Secret]", value)
+    if wrong := [name for name in table if not _VARIABLE.fullmatch(name)]:
+        raise InvalidInput(f"{wrong[0][:80]!r} is no name of a variable; write one such as `GROQ_API_KEY`")
+    return table
 
 
 _MAY_BE_EMPTY: tuple[KeyPath, ...] = (
@@ -285,6 +330,9 @@ _MAY_BE_EMPTY: tuple[KeyPath, ...] = (
     ("bus", "ca_file"),
     ("bus", "cert_file"),
     ("bus", "key_file"),
+    ("server", "operator_tenant"),
+    ("secrets", "vault_url"),
+    ("telemetry", "objectives"),
 )
 """Where nothing stands for the default."""
 _CHECKS: Mapping[KeyPath, Callable[[object, str], object]] = {
@@ -296,11 +344,19 @@ _CHECKS: Mapping[KeyPath, Callable[[object, str], object]] = {
     ("openai", "api_key"): _check_key,
     ("probe", "allow"): _check_targets,
     ("webhooks", "allow"): _check_reach,
+    ("server", "secret"): _check_pepper,
+    ("server", "former_secret"): _check_pepper,
+    ("server", "issuers"): _check_tokens,
+    ("secrets", "credentials"): _check_credentials,
+    ("secrets", "vault_url"): _check_url,
+    ("secrets", "vault_token"): _check_key,
     ("agents", "directories"): _check_directories,
+    ("agents", "workflows"): _check_directories,
     ("worker", "agents"): _check_patterns,
     ("worker", "capabilities"): _check_names,
     ("bus", "url"): _check_bus,
     ("bus", "token"): _check_key,
+    ("telemetry", "objectives"): _check_file,
     ("bus", "credentials_file"): _check_file,
     ("bus", "nkey_file"): _check_file,
     ("bus", "ca_file"): _check_file,
@@ -308,4 +364,6 @@ _CHECKS: Mapping[KeyPath, Callable[[object, str], object]] = {
     ("bus", "key_file"): _check_file,
     ("bus", "tenant"): _check_id,
     ("bus", "principal"): _check_id,
+    ("server", "operator_tenant"): _check_id,
+    ("server", "proxies"): _check_proxies,
 }

@@ -45,6 +45,11 @@ class Key(Struct, frozen=True, kw_only=True):
         return Secret in get_args(_strip_meta(self.type))
 
     @property
+    def is_table(self) -> bool:
+        """Whether it takes values by names that are not ours."""
+        return get_origin(_strip_meta(self.type)) is dict
+
+    @property
     def is_list(self) -> bool:
         """Whether it takes several values."""
         return get_origin(_strip_meta(self.type)) is tuple
@@ -85,17 +90,18 @@ def convert(key: Key, value: object, *, is_text: bool, is_shown: bool = True) ->
     Raises:
         InvalidInput: It does not fit; the message says what to write.
     """
-    if is_text and key.is_list and isinstance(value, str):
-        value = _split(value)
+    if is_text and isinstance(value, str) and (key.is_list or key.is_table):
+        value = _split(value) if key.is_list else _read_table(value)
     try:
         return cast("object", msgspec.convert(value, key.type, strict=not is_text, dec_hook=_make_secret))
     except msgspec.ValidationError as error:
-        what = _ERROR_PATH.sub("", str(error)).replace(" | null", "").replace("`array`", "a list")
+        what = str(error) if _is_inner(key) else _ERROR_PATH.sub("", str(error))
+        what = what.replace(" | null", "").replace("`array`", "a list")
         if key.is_secret:
             what = "expected text"
         elif _BOUND.search(what):
             what = f"{value!r} is not more than 0" if is_shown else "it is not more than 0"
-        elif what.startswith("Invalid enum"):
+        elif what.startswith("Invalid enum") and not _is_inner(key):
             what = f"{value!r} is unknown" if is_shown else "it is unknown"
         elif is_shown and isinstance(value, str | int | float):
             what = f"{value!r} does not fit: {what[:1].lower()}{what[1:]}"
@@ -106,10 +112,17 @@ def convert(key: Key, value: object, *, is_text: bool, is_shown: bool = True) ->
 
 def show_example(key: Key) -> str:
     """Show how a key is written in a settings file."""
+    if _is_inner(key):
+        return f"each of them as a table `[[{key.name}]]`"
     kind = _strip_meta(key.type)
     choices = get_args(kind) if get_origin(kind) is Literal else ()
     if choices:
         return "one of " + ", ".join(f'`"{choice}"`' for choice in choices)
+    if key.is_table:
+        inner = ", ".join(
+            f"{name} = {encode_text(one)}" for name, one in cast("dict[str, object]", key.example).items()
+        )
+        return f"for example `{key.path[-1]} = {{ {inner} }}`"
     return f"for example `{key.path[-1]} = {encode_text(key.example)}`"
 
 
@@ -122,7 +135,22 @@ def _split(text: str) -> object:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
+def _read_table(text: str) -> object:
+    try:
+        return cast("object", msgspec.json.decode(text))
+    except msgspec.DecodeError:
+        # The cause may show a secret.
+        raise InvalidInput('this is no JSON object; write it like `{"NAME": "value"}`') from None
+
+
+def _is_inner(key: Key) -> bool:
+    """Whether it takes tables, so that a fault is somewhere inside of one."""
+    return any(isinstance(one, type) and issubclass(one, Struct) for one in get_args(_strip_meta(key.type)))
+
+
 def _make_secret(kind: type[object], value: object) -> object:
+    if kind is Secret and isinstance(value, Secret):
+        return value
     if kind is Secret and isinstance(value, str):
         return Secret(value)
     raise msgspec.ValidationError("Expected text")

@@ -11,10 +11,11 @@ from typing import cast
 import msgspec
 from msgspec import Struct
 
-from quorate.errors import InvalidFiles, InvalidInput
-from quorate.security.secrets import Secret
+from quorate.errors import InvalidFiles, InvalidInput, QuorateError
+from quorate.security.providers import Place, find_place, read_file
+from quorate.security.secrets import KeptSecret, Secret
 from quorate.settings.check import check_key_strength, check_model, check_value, split_bus_password, split_password
-from quorate.settings.keys import KeyPath, convert, find_key, list_keys, nest, suggest
+from quorate.settings.keys import Key, KeyPath, convert, find_key, list_keys, nest, suggest
 from quorate.settings.references import expand, has_reference
 from quorate.settings.sources import (
     ENVIRONMENTS,
@@ -92,6 +93,9 @@ def read_settings(
     sources = [*bases, *overlays.values(), secrets, dotenv, outside]
     faults += [fault for source in sources for fault in source.faults]
     merger = _Merger(secrets.variables | dotenv.variables | env, faults)
+    if secrets_dir:
+        names = secrets.variables.keys() - dotenv.variables.keys() - env.keys()
+        merger.files = {name: os.path.abspath(place / secrets_dir / name) for name in names}
     for name, source in overlays.items():
         if name != chosen:
             merger.check(source.written)
@@ -111,6 +115,8 @@ class _Merger:
 
     def __init__(self, variables: Mapping[str, str], faults: list[str]) -> None:
         self.origins: dict[str, str] = {}
+        self.files: Mapping[str, str] = {}
+        """The files of variables that have one each, which may change."""
         self._variables = variables
         self._faults = faults
         self._values: dict[KeyPath, object] = {}
@@ -146,8 +152,9 @@ class _Merger:
         self._check_models()
         named = _find_names(str(self._values.get(("gateway",)) or ""))
         credentials = {
-            n: Secret(v) for n, v in self._variables.items() if v and (_CREDENTIAL.fullmatch(n) or n in named)
+            n: self._hold(n, v) for n, v in self._variables.items() if v and (_CREDENTIAL.fullmatch(n) or n in named)
         }
+        credentials |= cast("dict[str, Secret]", self._values.get(("secrets", "credentials")) or {})
         passwords = {DATABASE_PASSWORD: password, BUS_PASSWORD: bus_password}
         credentials |= {name: Secret(value) for name, value in passwords.items() if value is not None}
         settings = msgspec.structs.replace(_build(values), credentials=credentials)
@@ -157,6 +164,13 @@ class _Merger:
             if weak and place:
                 self._faults.append(f"{place.where}: `{place.label}`: {weak}")
         return settings
+
+    def _hold(self, name: str, value: str) -> Secret:
+        if name not in self.files:
+            return Secret(value)
+        kept = KeptSecret(f"file:{self.files[name]}")
+        kept.renew(value)
+        return kept
 
     def _check_models(self) -> None:
         for item, model in self._models:
@@ -169,10 +183,14 @@ class _Merger:
         key = find_key(item.path)
         assert key is not None
         value, refers = item.value, not item.is_text and _has_references(item.value)
-        if refers and not has_variables:
-            return msgspec.UNSET
         try:
+            if refers and not has_variables:
+                return msgspec.UNSET
+            if key.is_secret:
+                value = self._keep(item, key, value)
             value = _expand(value, self._variables) if refers else value
+            if isinstance(value, KeptSecret):
+                return value
             if key.is_secret and value == "":
                 return None
             found = check_value(
@@ -185,6 +203,36 @@ class _Merger:
         except InvalidInput as error:
             self._faults.append(f"{item.where}: `{item.label}`: {error.message.rstrip('.')}")
             return msgspec.UNSET
+
+    def _keep(self, item: Written, key: Key, value: object) -> object:
+        """Put a secret that is kept elsewhere in place of a text that says where; one in a file is read at once.
+
+        Raises:
+            InvalidInput: There is no such place, or what is kept there makes no sense.
+        """
+        if isinstance(value, dict):
+            return {name: self._keep(item, key, one) for name, one in cast("dict[str, object]", value).items()}
+        if not isinstance(value, str) or not value:
+            return value
+        place = Place(kind="file", name=item.file) if item.file else find_place(value) if not item.is_text else None
+        if place is None:
+            return value
+        if place.kind == "file":
+            place = Place(kind="file", name=os.path.abspath(os.path.join(item.base, place.name)))
+
+        def check(text: str) -> str:
+            found = check_value(item.path, Secret(text), base=item.base)
+            return found.reveal() if isinstance(found, Secret) else text
+
+        kept = KeptSecret(str(place), check=None if key.is_table else check)
+        if place.kind == "file":
+            try:
+                kept.renew(value if item.file else read_file(place.name))
+            except InvalidInput:
+                raise
+            except QuorateError as error:
+                raise InvalidInput(error.message) from error
+        return kept
 
 
 def _find_names(file: str) -> set[str]:
@@ -199,9 +247,9 @@ def _find_names(file: str) -> set[str]:
 def _build(values: Mapping[KeyPath, object]) -> Settings:
     def build(kind: type[Struct], table: dict[str, object]) -> Struct:
         inner = {f.name: f.type for f in msgspec.structs.fields(kind)}
-        made = {
+        made: dict[str, object] = {
             name: build(cast("type[Struct]", inner[name]), cast("dict[str, object]", value))
-            if isinstance(value, dict)
+            if isinstance(value, dict) and isinstance(inner[name], type)
             else value
             for name, value in table.items()
         }
@@ -266,12 +314,16 @@ def _sort_key(fault: str) -> tuple[str, int, str]:
 
 
 def _has_references(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_has_references(item) for item in cast("dict[str, object]", value).values())
     if isinstance(value, list):
         return any(_has_references(item) for item in cast("list[object]", value))
     return isinstance(value, str) and has_reference(value)
 
 
 def _expand(value: object, variables: Mapping[str, str]) -> object:
+    if isinstance(value, dict):
+        return {name: _expand(item, variables) for name, item in cast("dict[str, object]", value).items()}
     if isinstance(value, list):
         return [_expand(item, variables) for item in cast("list[object]", value)]
     return expand(value, variables.get) if isinstance(value, str) else value
@@ -298,5 +350,9 @@ def list_rows(loaded: Loaded) -> list[tuple[str, str, str]]:
 
 def _show_value(value: object) -> str:
     if isinstance(value, tuple):
-        return ", ".join(cast("tuple[str, ...]", value))
+        return ", ".join(str(getattr(one, "issuer", one)) for one in cast("tuple[object, ...]", value))
+    if isinstance(value, KeptSecret):
+        return f"{value} (from {value.place})"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={_show_value(one)}" for name, one in cast("dict[str, object]", value).items())
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -32,6 +32,10 @@ def expand(text: str, find: Find) -> str:
         if match[0] == "$${":
             return "${"
         parts = _NAME.fullmatch(match[1] or "")
+        if parts is None and (match[1] or "").startswith(("file:", "vault:")):
+            raise InvalidInput(
+                f"{match[0]!r} stands for a whole secret; write it alone, as the value of a setting that is secret"
+            )
         if parts is None:
             raise InvalidInput(
                 f"{match[0]!r} is no reference; write `${{NAME}}`, `${{NAME:-default}}`, or `$${{` for text"

@@ -43,6 +43,8 @@ class Written(Struct, frozen=True, kw_only=True):
     """The directory that relative paths in it begin at."""
     is_text: bool = True
     """Whether the place knows text only."""
+    file: str = ""
+    """The file that holds this value and nothing else, which may change; empty for none."""
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -141,7 +143,10 @@ def read_secrets(directory: Path) -> Source:
         path, fault = find_variable(name if name.startswith(PREFIX) or name in ALIASES else PREFIX + name)
         if path:
             value, where = values[file.name], str(file)
-            written.append(Written(path=path, value=value, where=where, label=file.name, base=str(directory)))
+            base = str(directory)
+            written.append(
+                Written(path=path, value=value, where=where, label=file.name, base=base, file=os.path.abspath(file))
+            )
         elif fault and name.startswith(PREFIX):
             faults.append(f"{file}: {fault}")
     return Source(written=tuple(written), faults=tuple(faults), variables=values, files=(str(directory),))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, cast
 from urllib.parse import quote, urlsplit
 
 from msgspec import Meta, Struct, structs
 
-from quorate.security.secrets import Secret
+from quorate.security.issuers import Issuer
+from quorate.security.secrets import KeptSecret, Secret
 from quorate.specs import Limits
 
 Environment = Literal["dev", "staging", "prod"]
@@ -87,6 +89,11 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
         Meta(description="Directories of agent files, relative to the settings file.", examples=[["agents"]]),
     ] = ()
     """Directories of agent files; absolute once loaded."""
+    workflows: Annotated[
+        tuple[str, ...],
+        Meta(description="Directories of workflow files, relative to the settings file.", examples=[["workflows"]]),
+    ] = ()
+    """Directories of workflow files; absolute once loaded."""
     may_replace: Annotated[
         bool, Meta(description="Whether an agent file may stand in for a built-in agent.", examples=[True])
     ] = False
@@ -315,6 +322,26 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     """What API keys are hashed with; hidden in every text form."""
+    former_secret: Annotated[
+        Secret | None,
+        Meta(
+            description=(
+                "What `secret` was before: keys that were hashed with it go on working, and are hashed anew when they "
+                "are used."
+            ),
+            examples=["${QUORATE_FORMER_KEY_SECRET}"],
+        ),
+    ] = None
+    """What API keys were hashed with before; hidden in every text form."""
+    issuers: Annotated[
+        tuple[Issuer, ...],
+        Meta(
+            description="Identity providers whose signed tokens (JWT) are let in beside API keys, one table for each.",
+            examples=[[{"issuer": "https://id.acme.com", "audience": "quorate", "tenant": "acme",
+                        "roles": {"ops": "operator"}}]],
+        ),
+    ] = ()  # fmt: skip
+    """Identity providers whose signed tokens are let in beside API keys."""
     hosts: Annotated[
         tuple[str, ...],
         Meta(description="Which `Host` headers are answered; all of them without any.", examples=[["agents.acme.com"]]),
@@ -335,6 +362,101 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = 1_000
     """How many connections one address may have at once."""
+    requests: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="How many requests may be answered at once, streams apart; more are refused at once with 503.",
+            examples=[500],
+        ),
+    ] = 1_000
+    """How many requests may be answered at once, streams apart; more are refused at once."""
+    memory_mb: Annotated[
+        Count | None,
+        Meta(
+            description="How much memory the server may have: from four fifths of it on, new requests are refused.",
+            examples=[512],
+        ),
+    ] = None
+    """How much memory the server may have; from four fifths of it on, new requests are refused."""
+    operator_tenant: Annotated[
+        str,
+        Meta(
+            description="The tenant whose keys are about all tenants: its admins make, suspend and bound them.",
+            examples=["platform"],
+        ),
+    ] = ""
+    """The tenant whose keys are about all tenants."""
+    proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses or networks of proxies whose `X-Forwarded-For` is believed.",
+            examples=[["10.0.0.5", "10.1.0.0/16"]],
+        ),
+    ] = ()
+    """Addresses or networks of proxies whose `X-Forwarded-For` is believed."""
+    guesses: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="How many requests of one address may let nobody in within a minute.",
+            examples=[60],
+        ),
+    ] = 60
+    """How many requests of one address may let nobody in within a minute."""
+    metrics: Annotated[
+        bool, Meta(description="Whether counts are kept and answered at `/metrics`.", examples=[True])
+    ] = True  # fmt: skip
+    """Whether counts are kept and answered at `/metrics`."""
+
+
+class SecretSettings(Struct, frozen=True, kw_only=True):
+    """Where secrets are kept that a setting refers to as `${file:…}` or `${vault:…}`, and how they are read there."""
+
+    refresh_s: Annotated[
+        float,
+        Meta(gt=0, le=3600, description="How often secrets that are kept elsewhere are looked at again.", examples=[5]),
+    ] = 10.0
+    """How often secrets that are kept elsewhere are looked at again, in seconds."""
+    credentials: Annotated[
+        dict[str, Secret],
+        Meta(
+            description="What model providers need, by the names of the variables that would hold it.",
+            examples=[{"GROQ_API_KEY": "${file:/run/secrets/groq}"}],
+        ),
+    ] = {}
+    """What model providers need, by the names of the variables that would hold it; hidden in every text form."""
+    vault_url: Annotated[
+        str, Meta(description="Where Vault is.", examples=["https://vault.internal:8200"])
+    ] = ""  # fmt: skip
+    """Where Vault is; empty for none."""
+    vault_token: Annotated[
+        Secret | None, Meta(description="The token that Vault knows us by.", examples=["${file:/run/secrets/vault}"])
+    ] = None
+    """The token that Vault knows us by; hidden in every text form."""
+    vault_role: Annotated[
+        str,
+        Meta(description="The role to log in as with the pod's account of Kubernetes.", examples=["quorate"]),
+    ] = ""
+    """The role to log in as with the pod's account of Kubernetes."""
+    vault_mount: Annotated[
+        str, Meta(description="Where Vault has its login by Kubernetes.", examples=["kubernetes"])
+    ] = "kubernetes"  # fmt: skip
+    """Where Vault has its login by Kubernetes."""
+    vault_token_file: Annotated[
+        str,
+        Meta(
+            description="Where Kubernetes writes the token of the pod's account.",
+            examples=["/var/run/secrets/kubernetes.io/serviceaccount/token"],
+        ),
+    ] = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105  # a path
+    """Where Kubernetes writes the token of the pod's account."""
+    vault_namespace: Annotated[
+        str, Meta(description="The namespace in Vault, where it has several.", examples=["team-a"])
+    ] = ""  # fmt: skip
+    """The namespace in Vault, where it has several."""
 
 
 class TelemetrySettings(Struct, frozen=True, kw_only=True):
@@ -389,11 +511,24 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True):
         5.0
     )
     """How often what happened is sent, in seconds."""
+    logs: Annotated[
+        bool, Meta(description="Whether what is logged is sent to the receiver, too.", examples=[True])
+    ] = False  # fmt: skip
+    """Whether what is logged is sent to the receiver, too."""
+    objectives: Annotated[
+        str, Meta(description="A file that says what is promised, instead of ours.", examples=["objectives.toml"])
+    ] = ""  # fmt: skip
+    """A file that says what is promised, instead of ours."""
 
     @property
     def is_on(self) -> bool:
         """Whether anything is shown to anybody."""
         return bool(self.endpoint or self.metrics or self.console)
+
+    @property
+    def shows_traces(self) -> bool:
+        """Whether traces are shown to anybody; then those whom we ask are told of theirs."""
+        return bool(self.endpoint or self.console)
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -415,6 +550,17 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     """The SQLite file, absolute once loaded, or the URL of a PostgreSQL database."""
+    database_tenant_role: Annotated[
+        str,
+        Meta(
+            description=(
+                "A role of PostgreSQL under which requests read, bound by row-level security to the tenant that asks; "
+                "without one, only Quorate's own filters keep tenants apart."
+            ),
+            examples=["quorate_tenant"],
+        ),
+    ] = ""
+    """A role of PostgreSQL under which requests read, bound to the tenant that asks; empty for none."""
     model: Annotated[
         str,
         Meta(
@@ -475,14 +621,25 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How runs are reached over HTTP."""
     telemetry: TelemetrySettings = TelemetrySettings()
     """What of what happens is shown to those who operate this."""
+    secrets: SecretSettings = SecretSettings()
+    """Where secrets are kept that other settings refer to."""
     credentials: dict[str, Secret] = {}
     """What other model providers need, as variables such as `GROQ_API_KEY` gave it; no setting itself."""
 
     def list_secrets(self) -> tuple[Secret, ...]:
         """List every secret there is, so that what is written for others can be kept free of them."""
-        named = (self.openai.api_key, self.artifacts.keys, self.bus.token, self.telemetry.headers, self.server.secret)
-        others = [secret for name, secret in self.credentials.items() if not name.endswith(PLAIN)]
-        return (*(secret for secret in named if secret is not None), *others)
+        return tuple({id(secret): secret for secret in _find_secrets(self, ())}.values())
+
+    def list_secret_texts(self) -> list[str]:
+        """List what may be shown to nobody: the present values of all secrets, and what they were just before."""
+        texts: list[str] = []
+        for secret in self.list_secrets():
+            texts += secret.list_values() if isinstance(secret, KeptSecret) else (secret.reveal(),)
+        return texts
+
+    def list_kept_secrets(self) -> tuple[KeptSecret, ...]:
+        """List the secrets that are kept elsewhere, and may change while we run."""
+        return tuple(secret for secret in self.list_secrets() if isinstance(secret, KeptSecret))
 
     @property
     def is_server(self) -> bool:
@@ -516,11 +673,29 @@ class Settings(Struct, frozen=True, kw_only=True):
             name: Such as `OPENAI_API_KEY`.
         """
         if name == "OPENAI_API_KEY":
-            return self.openai.api_key.reveal() if self.openai.api_key else None
+            key = self.openai.api_key or self.credentials.get(name)
+            return key.reveal() if key else None
         if name == "OPENAI_BASE_URL":
             return self.openai.base_url or None
         found = self.credentials.get(name)
         return found.reveal() if found else None
+
+
+def _find_secrets(value: object, place: tuple[str, ...]) -> Iterator[Secret]:
+    """Find the secrets in settings; a new one is found without being named here."""
+    if isinstance(value, Secret):
+        # What is secret in an address or a login is not its region.
+        if not place[-1].endswith(PLAIN):
+            yield value
+    elif isinstance(value, Struct):
+        for name in value.__struct_fields__:
+            yield from _find_secrets(getattr(value, name), (*place, name))
+    elif isinstance(value, dict):
+        for name, inner in cast("dict[str, object]", value).items():
+            yield from _find_secrets(inner, (*place, name))
+    elif isinstance(value, tuple):
+        for inner in cast("tuple[object, ...]", value):
+            yield from _find_secrets(inner, place)
 
 
 def cap_limits(limits: Limits, caps: LimitSettings) -> Limits:

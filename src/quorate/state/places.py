@@ -160,3 +160,9 @@ def read_key(key: str) -> Place | None:
         name=name,
         is_layer=is_layer,
     )
+
+
+def build_submission_place(tenant: str, principal: str, key: str) -> str:
+    """Build where it is kept which run an idempotency key stands for: nobody's key is anybody else's."""
+    digest = hashlib.sha256(f"{principal}\0{key}".encode()).hexdigest()
+    return f"submit/{tenant}/{digest}"

@@ -164,10 +164,14 @@ class StateStore:
         """List what is known of values, as `names` does."""
         return [_build_info(row) for row in await self.rows.scan(ref, prefix=prefix, after=after, limit=limit)]
 
-    async def list_owners(self, scope: StateScope, *, tenant: str, limit: int = 100) -> list[str]:
-        """List the ids of those in a tenant who have values: its users, sessions, agents, workflows or runs."""
+    async def list_owners(self, scope: StateScope, *, tenant: str, after: str = "", limit: int = 100) -> list[str]:
+        """List the ids of those in a tenant who have values: its users, sessions, agents, workflows or runs.
+
+        Those behind `after` only, which is the last of a list before.
+        """
         begin, found = build_scope_prefix(scope, tenant=tenant), list[str]()
-        after = ""
+        if after:
+            after = f"{build_prefix(ScopeRef(scope=scope, tenant=tenant, id=after)).removesuffix('/')}0"
         while len(found) < limit:
             page = await self.rows.values.scan(begin, after=after, limit=1)
             if not page:

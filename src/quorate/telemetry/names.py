@@ -16,7 +16,7 @@ class MetricRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is counted or measured under a name."""
 
     name: str
-    kind: Literal["counter", "histogram"]
+    kind: Literal["counter", "histogram", "gauge"]
     unit: str
     description: str
     buckets: tuple[float, ...] = ()

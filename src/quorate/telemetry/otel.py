@@ -1,23 +1,33 @@
-"""How do spans and counts reach what speaks OpenTelemetry?
+"""How do spans, counts and logs reach what speaks OpenTelemetry?
 
-The only file that knows its SDK (extra `otel`); it is loaded when something is to be shown.
+The only file that knows its SDK (extra `otel`); it is loaded when something is to be shown. What is sent is built here
+from what was recorded, a batch at a time: nothing of the SDK runs where agents work.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct
 from opentelemetry.context import attach, detach
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricExportResult,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, SpanExportResult
@@ -25,88 +35,122 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode, TraceFlags, set_span_in_context
 from opentelemetry.trace import SpanContext as OtelContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import CollectorRegistry, Metric, start_http_server
-from prometheus_client.registry import Collector
 
-from quorate.errors import Unavailable
 from quorate.telemetry.context import SpanContext
-from quorate.telemetry.meters import Instrument, Labels, Meters
-from quorate.telemetry.names import MetricRule, Names
+from quorate.telemetry.counting import CountingSink
+from quorate.telemetry.otel_spans import SpanSender, find_send
+from quorate.telemetry.shipping import LogLine, LogShip
 from quorate.telemetry.spans import Span
+from quorate.telemetry.tally import Bars, Point, Series, Tally
+from quorate.telemetry.watcher import Batch
 
 SCOPE = "quorate"
 BATCH = 512
-"""How many spans are sent at a time."""
+"""How many spans or lines are sent at a time."""
 _NANOSECONDS = 1_000_000_000
 _logger = logging.getLogger("quorate.telemetry")
 
-Protocol = Literal["http/protobuf", "grpc"]
+T = TypeVar("T")
+WireProtocol = Literal["http/protobuf", "grpc"]
 
 
 class Receiver(Struct, frozen=True, kw_only=True):
-    """Where spans and counts are sent by OTLP."""
+    """Where spans, counts and logs are sent by OTLP."""
 
     endpoint: str
     """Such as `http://127.0.0.1:4318`; signals' own paths are added for HTTP."""
-    protocol: Protocol = "http/protobuf"
+    protocol: WireProtocol = "http/protobuf"
     headers: dict[str, str] = {}
     timeout_s: float = 5.0
     interval_s: float = 15.0
     """How often counts are sent."""
 
 
+class LogExporter(Protocol):
+    """Sends lines of the log."""
+
+    def send(self, lines: Sequence[LogLine], resource: Resource, scope: InstrumentationScope) -> bool:
+        """Send lines, and say whether they were taken."""
+        ...
+
+    def shutdown(self) -> None:
+        """Close what is open."""
+        ...
+
+
+class CountExporter(Protocol):
+    """Sends counts, as the SDK's exporters do."""
+
+    def export(self, metrics_data: MetricsData) -> MetricExportResult:
+        """Send counts, and say whether they were taken."""
+        ...
+
+    def shutdown(self) -> None:
+        """Close what is open."""
+        ...
+
+
+class Exporters(Struct, kw_only=True):
+    """Where what is shown goes."""
+
+    spans: list[SpanExporter] = []
+    metrics: list[CountExporter] = []
+    logs: list[LogExporter] = []
+
+
 class OtelSink:
-    """Shows spans to exporters, and counts them.
+    """Counts what ended, and sends it.
 
     Args:
-        exporters: Where spans go.
-        meters: What is counted.
-        provider: Whose readers give counts to others.
+        counting: What counts.
+        tally: Where it is counted.
+        exporters: Where it is sent.
         resource: What this process is.
         version: Of this package.
+        interval_s: How often counts are sent.
+        monotonic: Time that never goes back.
     """
 
     def __init__(
         self,
-        exporters: Sequence[SpanExporter],
-        meters: Meters,
+        counting: CountingSink,
+        tally: Tally,
+        exporters: Exporters,
         *,
-        provider: MeterProvider,
         resource: Resource,
         version: str,
+        interval_s: float = 15.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.on_close: Callable[[], None] | None = None
-        """What else is to be closed."""
+        self.counting = counting
+        self.logs: LogShip | None = None
+        """Lines of the log that wait to be sent."""
+        self._tally = tally
         self._exporters = exporters
-        self._meters = meters
-        self._provider = provider
         self._resource = resource
         self._scope = InstrumentationScope(SCOPE, version)
+        self._senders = [(exporter, self._build_sender(exporter)) for exporter in exporters.spans]
+        self._interval_s = interval_s
+        self._monotonic = monotonic
+        self._next = monotonic() + interval_s
 
-    def show(self, spans: Sequence[Span], kept: Sequence[Span], *, dropped: int = 0) -> None:
+    def show(self, batch: Batch) -> None:
         """Count what ended, and send what is shown."""
-        self._meters.count(spans)
-        self._meters.count_dropped(dropped)
-        shown = [self._convert(span) for span in kept]
-        for exporter in self._exporters:
-            self._send(exporter, shown)
-
-    def _send(self, exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> None:
-        """Send spans, a batch at a time; one that is not taken ends it, as the next would have to wait as long."""
-        for first in range(0, len(spans), BATCH):
-            if exporter.export(spans[first : first + BATCH]) is not SpanExportResult.SUCCESS:
-                lost = len(spans) - first
-                self._meters.count_dropped(lost)
-                _logger.warning("%d spans could not be sent.", lost)
-                return
+        self.counting.show(batch)
+        if batch.kept:
+            self._send_spans(batch.kept)
+        self._send_logs()
+        if self._exporters.metrics and self._monotonic() >= self._next:
+            self._next = self._monotonic() + self._interval_s
+            self._send_metrics()
 
     def close(self) -> None:
         """Send what is left."""
-        if self.on_close is not None:
-            self.on_close()
-        for exporter in self._exporters:
+        self.counting.close()
+        self._send_logs()
+        self._send_metrics()
+        for exporter in (*self._exporters.spans, *self._exporters.metrics, *self._exporters.logs):
             exporter.shutdown()
-        self._provider.shutdown()
 
     @contextmanager
     def enter(self, context: SpanContext) -> Generator[None]:
@@ -123,21 +167,73 @@ class OtelSink:
         TraceContextTextMapPropagator().inject(carrier)
         return carrier.get("traceparent", "")
 
-    def _convert(self, span: Span) -> ReadableSpan:
-        parent = None if span.parent is None else _convert_context(span.parent, is_remote=span.kind == "run")
-        return ReadableSpan(
-            name=span.name,
-            context=_convert_context(span.context),
-            parent=parent,
-            resource=self._resource,
-            attributes=span.attributes,
-            events=[Event(mark.name, timestamp=round(mark.time * _NANOSECONDS)) for mark in span.marks],
-            kind=_find_kind(span),
-            status=Status(StatusCode.ERROR, span.error) if span.error else Status(),
-            start_time=round(span.began * _NANOSECONDS),
-            end_time=round((span.began + span.duration_s) * _NANOSECONDS),
-            instrumentation_scope=self._scope,
-        )
+    def _build_sender(self, exporter: SpanExporter) -> SpanSender | None:
+        send = find_send(exporter)
+        return None if send is None else SpanSender(send, resource=self._resource, scope=self._scope)
+
+    def _send_spans(self, spans: Sequence[Span]) -> None:
+        for exporter, sender in self._senders:
+            if sender is not None:
+                self._send(spans, sender.send, True, "spans")
+            else:
+                self._send(list(self._convert(spans)), exporter.export, SpanExportResult.SUCCESS, "spans")
+
+    def _send(self, items: Sequence[T], export: Callable[[Sequence[T]], object], taken: object, what: str) -> None:
+        """Send items, a batch at a time; one that is not taken ends it, as the next would have to wait as long."""
+        for first in range(0, len(items), BATCH):
+            if export(items[first : first + BATCH]) != taken:
+                lost = len(items) - first
+                self.counting.meters.count_dropped(lost)
+                _logger.warning("%d %s could not be sent.", lost, what)
+                return
+
+    def _send_logs(self) -> None:
+        if self.logs is None:
+            return
+        lines, lost = self.logs.take()
+        self.counting.meters.count_dropped(lost)
+        for exporter in self._exporters.logs:
+            self._send(lines, lambda some, to=exporter: to.send(some, self._resource, self._scope), True, "lines")
+
+    def _send_metrics(self) -> None:
+        if not self._exporters.metrics:
+            return
+        data = self._convert_metrics()
+        for exporter in self._exporters.metrics:
+            if exporter.export(data) is not MetricExportResult.SUCCESS:
+                _logger.warning("Counts could not be sent; the next ones hold them, too.")
+
+    def _convert(self, spans: Sequence[Span]) -> Iterator[ReadableSpan]:
+        above: SpanContext | None = None
+        parent: OtelContext | None = None
+        for span in spans:
+            if span.parent is not above:  # those that stand side by side have the same one
+                above = span.parent
+                parent = None if above is None else _convert_context(above, is_remote=span.kind in REMOTE)
+            yield ReadableSpan(
+                name=span.name,
+                context=_convert_context(span.context),
+                parent=parent,
+                resource=self._resource,
+                attributes=span.attributes,
+                events=[Event(mark.name, timestamp=round(mark.time * _NANOSECONDS)) for mark in span.marks],
+                kind=_KINDS.get(span.kind, SpanKind.INTERNAL),
+                status=Status(StatusCode.ERROR, span.error) if span.error else _FINE,
+                start_time=round(span.began * _NANOSECONDS),
+                end_time=round(max(span.began, span.ended) * _NANOSECONDS),
+                instrumentation_scope=self._scope,
+            )
+
+    def _convert_metrics(self) -> MetricsData:
+        began, now = round(self._tally.began * _NANOSECONDS), time.time_ns()
+        metrics = [convert_series(series, began=began, now=now) for series in self._tally.read()]
+        return MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(self._scope, metrics, "")], "")])
+
+
+_KINDS = {"model": SpanKind.CLIENT, "request": SpanKind.SERVER}
+REMOTE = ("run", "request")
+"""What may be asked for from elsewhere."""
+_FINE = Status()
 
 
 def _convert_context(context: SpanContext, *, is_remote: bool = False) -> OtelContext:
@@ -147,164 +243,97 @@ def _convert_context(context: SpanContext, *, is_remote: bool = False) -> OtelCo
     )
 
 
-def _find_kind(span: Span) -> SpanKind:
-    if span.kind == "model":
-        return SpanKind.CLIENT
-    return SpanKind.SERVER if span.kind == "run" and span.parent is not None else SpanKind.INTERNAL
+def convert_series(series: Series, *, began: int, now: int) -> Metric:
+    """Build what exporters send of one metric; times are in nanoseconds."""
+    rule = series.rule
+    data: Histogram | Gauge | Sum
+    if rule.kind == "histogram":
+        bars = [
+            _convert_bars(point, point.value, rule.buckets, began=began, now=now)
+            for point in series.points
+            if isinstance(point.value, Bars)
+        ]
+        data = Histogram(bars, AggregationTemporality.CUMULATIVE)
+    else:
+        numbers = [
+            NumberDataPoint(dict(point.labels), began, now, point.value)
+            for point in series.points
+            if not isinstance(point.value, Bars)
+        ]
+        is_gauge = rule.kind == "gauge"
+        data = Gauge(numbers) if is_gauge else Sum(numbers, AggregationTemporality.CUMULATIVE, is_monotonic=True)
+    return Metric(rule.name, rule.description, rule.unit, data)
 
 
-class _Counter:
-    def __init__(self, provider: MeterProvider, rule: MetricRule) -> None:
-        meter = provider.get_meter(SCOPE)
-        self._add = meter.create_counter(rule.name, unit=rule.unit, description=rule.description).add
-
-    def record(self, value: float, labels: Labels) -> None:
-        self._add(value, labels)
-
-
-class _Histogram:
-    def __init__(self, provider: MeterProvider, rule: MetricRule) -> None:
-        meter = provider.get_meter(SCOPE)
-        self._record = meter.create_histogram(rule.name, unit=rule.unit, description=rule.description).record
-
-    def record(self, value: float, labels: Labels) -> None:
-        self._record(value, labels)
+def _convert_bars(point: Point, bars: Bars, bounds: tuple[float, ...], *, began: int, now: int) -> HistogramDataPoint:
+    return HistogramDataPoint(
+        attributes=dict(point.labels),
+        start_time_unix_nano=began,
+        time_unix_nano=now,
+        count=bars.count,
+        sum=bars.sum,
+        bucket_counts=bars.counts,
+        explicit_bounds=bounds,
+        min=bars.least,
+        max=bars.most,
+    )
 
 
 def build_sink(
-    names: Names,
+    counting: CountingSink,
+    tally: Tally,
     *,
     version: str,
-    exporters: Sequence[SpanExporter] = (),
-    readers: Sequence[MetricReader] = (),
+    exporters: Exporters | None = None,
     facts: dict[str, str] | None = None,
+    interval_s: float = 15.0,
 ) -> OtelSink:
-    """Build what shows spans to exporters and counts to readers.
+    """Build what counts and sends what ended.
 
     Args:
-        names: What is called how.
+        counting: What counts.
+        tally: Where it is counted.
         version: Of this package.
-        exporters: Where spans go.
-        readers: Who reads counts.
+        exporters: Where it is sent.
         facts: More about this process, such as `deployment.environment.name`; `OTEL_RESOURCE_ATTRIBUTES` and
             `OTEL_SERVICE_NAME` add to them.
+        interval_s: How often counts are sent.
     """
     resource = Resource.create({"service.name": SCOPE, "service.version": version, **(facts or {})})
-    views = [
-        View(instrument_name=rule.name, aggregation=ExplicitBucketHistogramAggregation(rule.buckets))
-        for rule in names.metric.values()
-        if rule.kind == "histogram"
-    ]
-    provider = MeterProvider(metric_readers=readers, resource=resource, views=views, shutdown_on_exit=False)
-    instruments: dict[str, Instrument] = {
-        name: (_Counter if rule.kind == "counter" else _Histogram)(provider, rule)
-        for name, rule in names.metric.items()
-    }
-    return OtelSink(exporters, Meters(names, instruments), provider=provider, resource=resource, version=version)
+    return OtelSink(
+        counting, tally, exporters or Exporters(), resource=resource, version=version, interval_s=interval_s
+    )  # fmt: skip
 
 
-def open_receiver(receiver: Receiver) -> tuple[SpanExporter, MetricReader]:
-    """Open the way to a receiver; nothing is sent yet."""
+def open_receiver(receiver: Receiver, *, logs: bool = False) -> Exporters:
+    """Open the way to a receiver; nothing is sent yet.
+
+    Args:
+        receiver: Where it is.
+        logs: Whether lines of the log are sent, too.
+    """
     endpoint, headers, timeout_s = receiver.endpoint.rstrip("/"), dict(receiver.headers), receiver.timeout_s
+    found = Exporters()
     if receiver.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpans
 
         is_plain = endpoint.startswith("http://")
-        spans: SpanExporter = GrpcSpans(endpoint, insecure=is_plain, headers=headers, timeout=timeout_s)
-        metrics = GrpcMetrics(endpoint, insecure=is_plain, headers=headers, timeout=timeout_s)
+        found.spans.append(GrpcSpans(endpoint, insecure=is_plain, headers=headers, timeout=timeout_s))
+        found.metrics.append(GrpcMetrics(endpoint, insecure=is_plain, headers=headers, timeout=timeout_s))
     else:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetrics
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
 
-        spans = HttpSpans(f"{endpoint}/v1/traces", headers=headers, timeout=timeout_s)
-        metrics = HttpMetrics(f"{endpoint}/v1/metrics", headers=headers, timeout=timeout_s)
-    reader = PeriodicExportingMetricReader(
-        metrics, export_interval_millis=receiver.interval_s * 1000, export_timeout_millis=timeout_s * 1000
-    )
-    return spans, reader
+        found.spans.append(HttpSpans(f"{endpoint}/v1/traces", headers=headers, timeout=timeout_s))
+        found.metrics.append(HttpMetrics(f"{endpoint}/v1/metrics", headers=headers, timeout=timeout_s))
+    if logs:
+        from quorate.telemetry.otel_logs import open_log_exporter  # the SDK's part for logs is no stable one yet
+
+        found.logs.append(open_log_exporter(endpoint, protocol=receiver.protocol, headers=headers, timeout_s=timeout_s))
+    return found
 
 
 def open_console() -> SpanExporter:
     """Open standard error for spans, a line of JSON each, for development."""
     return ConsoleSpanExporter(out=sys.stderr, formatter=lambda span: f"{span.to_json(indent=None)}\n")
-
-
-class _Fresh(Collector):
-    """Nothing to scrape itself; it lets what has just happened be counted first."""
-
-    def __init__(self, refresh: Callable[[], None]) -> None:
-        self._refresh = refresh
-
-    def collect(self) -> Iterable[Metric]:
-        self._refresh()
-        return ()
-
-
-def open_prometheus(registry: CollectorRegistry, refresh: Callable[[], None] = lambda: None) -> MetricReader:
-    """Let a registry show what is counted.
-
-    Args:
-        registry: What is scraped.
-        refresh: Called before each scrape, in its thread, so that what has just happened is counted.
-    """
-    registry.register(_Fresh(refresh))
-    return PrometheusMetricReader(registry=registry)
-
-
-def open_sink(
-    names: Names,
-    *,
-    receiver: Receiver | None = None,
-    console: bool = False,
-    metrics: tuple[str, int] | None = None,
-    refresh: Callable[[], None] = lambda: None,
-    facts: dict[str, str] | None = None,
-) -> OtelSink:
-    """Open everything that is shown spans and counts.
-
-    Args:
-        names: What is called how.
-        receiver: Where to send by OTLP.
-        console: Whether spans are printed.
-        metrics: The host and port at which Prometheus may scrape `/metrics`; port 0 for any that is free.
-        refresh: Called before each scrape, in its thread.
-        facts: More about this process.
-
-    Raises:
-        Unavailable: The port is taken.
-    """
-    exporters, readers, close = list[SpanExporter](), list[MetricReader](), None
-    if metrics is not None:
-        registry = CollectorRegistry()
-        readers.append(open_prometheus(registry, refresh))
-        close = serve_metrics(registry, host=metrics[0], port=metrics[1])
-    if receiver is not None:
-        spans, reader = open_receiver(receiver)
-        exporters.append(spans)
-        readers.append(reader)
-    if console:
-        exporters.append(open_console())
-    sink = build_sink(names, version=version(SCOPE), exporters=exporters, readers=readers, facts=facts)
-    sink.on_close = close
-    return sink
-
-
-def serve_metrics(registry: CollectorRegistry, *, host: str, port: int) -> Callable[[], None]:
-    """Serve `/metrics` for Prometheus in a thread, and return what ends that.
-
-    Raises:
-        Unavailable: The port is taken.
-    """
-    try:
-        server, thread = start_http_server(port, addr=host, registry=registry)
-    except OSError as error:
-        raise Unavailable(f"Nothing can be scraped at {host}:{port}: {error.strerror}. Choose another port.") from error
-    _logger.info("Scrapes are answered at http://%s:%d/metrics.", host, server.server_port)
-
-    def close() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return close

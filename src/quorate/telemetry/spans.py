@@ -7,7 +7,7 @@ still is one trace, and a trace can be built a year later.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct, structs
 
@@ -41,7 +41,7 @@ from quorate.events import (
 from quorate.telemetry.context import SpanContext, derive_span_id, find_context, parse_traceparent
 from quorate.telemetry.describe import Attributes, Describer, Ending, find_error
 
-Kind = Literal["run", "model", "tool", "delegate", "step"]
+Kind = Literal["run", "model", "tool", "delegate", "step", "request"]
 Begin = ModelRequested | ToolStarted | StepStarted
 End = ModelReplied | ModelFailed | ToolFinished | ToolFailed | ToolUnknown | StepFinished
 MAX_MARKS = 128
@@ -55,6 +55,10 @@ MARKS = (
     InputRequested, RunResumed, RunWaiting, TaskDelegated, TaskFinished,
 )  # fmt: skip
 """Events that are moments of a run rather than spans of it."""
+BEGINNINGS = frozenset(get_args(Begin))
+FINISHES = frozenset(get_args(End))
+SPANNED = frozenset({RunCreated, *BEGINNINGS, *FINISHES, *ENDINGS, *MARKS})
+"""Events that change what is shown; all others need not be looked at."""
 _MODEL = "/model"
 _TOOL = "/tool/"
 
@@ -110,14 +114,16 @@ class RunSpans:
 
     def add(self, event: AnyEvent) -> Iterator[Span]:
         """Take the next event, and yield the spans that end with it."""
-        if isinstance(event, Begin):
+        if type(event) in BEGINNINGS:
+            beginning: Begin = event  # pyright: ignore[reportAssignmentType]  # its type was just looked at
             lost = self._open.pop(event.key, None)
             if lost is not None:
                 yield self._build(lost, event.time, LOST)
             if len(self._open) < MAX_OPEN:
-                self._open[event.key] = self._place(event)
-        elif isinstance(event, End):
-            began = self._open.pop(event.key, None) or self._place(event)
+                self._open[event.key] = self._place(beginning)
+        elif type(event) in FINISHES:
+            finish: End = event  # pyright: ignore[reportAssignmentType]  # likewise
+            began = self._open.pop(event.key, None) or self._place(finish)
             yield self._build(began, event.time, find_error(event), self._describer.describe_end(event))
         elif isinstance(event, ENDINGS):
             yield from self._lose(event.time)

@@ -9,10 +9,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
+from msgspec import Struct
+
 from quorate.events import ENDINGS, AnyEvent, RunCreated, RunWaiting
 from quorate.telemetry.describe import Describer
+from quorate.telemetry.facts import FACTUAL, Fact, FactReader
+from quorate.telemetry.requests import RequestRecord, build_request_span, is_shown
 from quorate.telemetry.sampling import Sampling
-from quorate.telemetry.spans import RunSpans, Span, parse_traceparent
+from quorate.telemetry.spans import SPANNED, RunSpans, Span, parse_traceparent
 
 MAX_WAITING = 100_000
 """How many events may wait to be shown; those above are dropped and counted."""
@@ -25,6 +29,9 @@ MAX_HELD = 100_000
 LAST_S = 5.0
 """How long is waited at the end for what is left to be shown."""
 SHOW_ALL = Sampling()
+RESTS = frozenset({RunWaiting, *ENDINGS})
+NOTED = FACTUAL | SPANNED
+"""Events that say something to somebody here."""
 _logger = logging.getLogger("quorate.telemetry")
 
 FindBefore = Callable[[str], Awaitable[Sequence[AnyEvent]]]
@@ -34,11 +41,30 @@ Work = Callable[..., Awaitable[object]]
 """Calls a function with arguments in a thread, as `asyncio.to_thread` does."""
 
 
-class Sink(Protocol):
-    """Somebody who is shown spans. It is called in a thread, one call at a time, and may block there."""
+Extra = Span | Callable[[], Span]
+"""A span that is no part of a run, or what builds it."""
 
-    def show(self, spans: Sequence[Span], kept: Sequence[Span], *, dropped: int = 0) -> None:
-        """Take what ended: all of it, for counting, what of it is shown as traces, and how many events were lost."""
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """What ended since the last one."""
+
+    spans: Sequence[Span] = ()
+    """All spans of runs and calls, for counting."""
+    kept: Sequence[Span] = ()
+    """Those that are shown as traces."""
+    requests: Sequence[RequestRecord] = ()
+    """All requests over HTTP, for counting."""
+    facts: Sequence[Fact] = ()
+    """What promises may have been made about."""
+    dropped: int = 0
+    """How many events were lost."""
+
+
+class Sink(Protocol):
+    """Somebody who is shown what happened. It is called in a thread, one call at a time, and may block there."""
+
+    def show(self, batch: Batch) -> None:
+        """Take what ended."""
         ...
 
     def close(self) -> None:
@@ -88,21 +114,33 @@ class Watcher:
         self._held = 0
         self._busy = threading.Lock()
         self._waiting: list[AnyEvent] = []
-        self._extra: list[Span] = []
+        self._count = 0
+        """How many wait."""
+        self._extra: list[Extra] = []
+        self._requests: list[RequestRecord] = []
         self._runs: dict[str, _Watched] = {}
         self._turn = asyncio.Lock()
 
     def note(self, events: Sequence[AnyEvent]) -> None:
         """Take what was recorded."""
-        if len(self._waiting) + len(events) > MAX_WAITING:
-            self.dropped += len(events)
+        count = len(events)
+        if self._count + count > MAX_WAITING:
+            self.dropped += count
         else:
+            self._count += count
             self._waiting += events
 
-    def note_span(self, span: Span) -> None:
-        """Take a span that is no part of a run."""
+    def note_span(self, span: Extra) -> None:
+        """Take a span that is no part of a run, or what builds it, which is called in the thread."""
         if len(self._extra) < MAX_WAITING:
             self._extra.append(span)
+        else:
+            self.dropped += 1
+
+    def note_request(self, record: RequestRecord) -> None:
+        """Take a request over HTTP that has ended."""
+        if len(self._requests) < MAX_WAITING:
+            self._requests.append(record)
         else:
             self.dropped += 1
 
@@ -115,11 +153,15 @@ class Watcher:
     async def flush(self) -> None:
         """Show what has happened until now; return when the receivers have it, or have failed to take it."""
         async with self._turn:
-            events, self._waiting = self._waiting, []
-            extra, self._extra = self._extra, []
+            # Nothing is taken before what came before it is known: whoever gives up here leaves it to the next one.
+            events = list(self._waiting)
             begun = await self._find_begun(events)
+            self._waiting = self._waiting[len(events) :]
+            self._count = len(self._waiting)
+            extra, self._extra = self._extra, []
+            requests, self._requests = self._requests, []
             try:
-                await self._work(self._show, events, extra, begun)
+                await self._work(self._show, events, extra, requests, begun)
             except Exception:  # a receiver is anybody's code; no run may depend on it
                 _logger.warning("%d events could not be shown.", len(events), exc_info=True)
 
@@ -133,7 +175,7 @@ class Watcher:
 
     async def _find_begun(self, events: Sequence[AnyEvent]) -> dict[str, Sequence[AnyEvent]]:
         """Find what came before of runs that are not watched; each is looked for once, by the first event of it."""
-        known = {event.run for event in events if isinstance(event, RunCreated)}
+        known = {event.run for event in events if type(event) is RunCreated}
         found: dict[str, Sequence[AnyEvent]] = {}
         for event in events:
             if event.run in known or event.run in self._runs:
@@ -158,43 +200,60 @@ class Watcher:
         if not before or not isinstance(before[0], RunCreated):
             return None
         watched = self._watch(before[0])
-        for event in before[1:]:
-            for _ in watched.spans.add(event):
-                pass
+        watched.go_on(before)
         return watched
 
     def _forget(self, run: str) -> None:
         self._held -= self._runs.pop(run).held
 
-    def _show(self, events: Sequence[AnyEvent], extra: Sequence[Span], begun: Begun) -> None:
+    def _show(
+        self, events: Sequence[AnyEvent], extra: Sequence[Extra], requests: Sequence[RequestRecord], begun: Begun
+    ) -> None:
         # A call whose waiter gave up goes on, and the next one may come before its end.
         with self._busy:
-            ended, kept = self._build(events, begun)
+            facts: list[Fact] = []
+            ended, kept = self._build(events, begun, facts)
+            spans = [one if isinstance(one, Span) else one() for one in extra]
+            drawn = [span for span in spans if span.context.is_sampled or (self._sampling.keep_errors and span.error)]
+            asked = [build_request_span(one, self._describer) for one in requests if is_shown(one, self._sampling)]
             dropped, self._told = self.dropped - self._told, self.dropped
-            self._sink.show([*extra, *ended], [*extra, *kept], dropped=dropped)
+            counted, shown = [*spans, *ended], [*asked, *drawn, *kept]
+            self._sink.show(Batch(spans=counted, kept=shown, requests=requests, facts=facts, dropped=dropped))
 
-    def _build(self, events: Sequence[AnyEvent], begun: Begun) -> tuple[list[Span], list[Span]]:
-        """Build the spans that end with some events, and choose those that are shown."""
+    def _build(
+        self, events: Sequence[AnyEvent], begun: Begun, facts: list[Fact]
+    ) -> tuple[list[Span], list[Span]]:  # fmt: skip
+        """Build the spans that end with some events, choose those that are shown, and note facts."""
         ended, kept, resting = list[Span](), list[Span](), set[str]()
         for event in events:
-            watched = self._runs.pop(event.run, None)
+            kind, run = type(event), event.run
+            if kind not in NOTED:
+                continue
+            watched = self._runs.pop(run, None)
             if watched is not None:
-                self._runs[event.run] = watched  # behind those that are quiet for longer
+                self._runs[run] = watched  # behind those that are quiet for longer
             elif isinstance(event, RunCreated):
                 watched = self._watch(event)
             else:
-                watched = self._go_on(begun.get(event.run, ()))
+                watched = self._go_on(begun.get(run, ()))
             if watched is None:
                 continue
-            spans = list(watched.spans.add(event))
+            if kind in FACTUAL:
+                facts += watched.facts.add(event)
+                if kind in RESTS:
+                    resting.add(run)
+                else:
+                    resting.discard(run)
+            spans = list(watched.spans.add(event)) if kind in SPANNED else []
+            if not spans:
+                continue
             ended += spans
-            is_over, before = isinstance(event, ENDINGS), watched.held
-            kept += watched.choose(spans, self._sampling, is_over=is_over, room=MAX_HELD - self._held)
-            self._held += watched.held - before
-            if is_over or isinstance(event, RunWaiting):
-                resting.add(event.run)
+            if watched.is_drawn:
+                kept += spans
             else:
-                resting.discard(event.run)
+                before = watched.held
+                kept += watched.choose(spans, self._sampling, is_over=kind in ENDINGS, room=MAX_HELD - self._held)
+                self._held += watched.held - before
         for run in resting & self._runs.keys():
             self._forget(run)  # it goes on in whichever process takes it
         return ended, kept
@@ -207,11 +266,13 @@ class Watcher:
 class _Watched:
     """A run that is watched, and what of it is kept until it is known whether it is shown."""
 
-    __slots__ = ("_held", "_is_drawn", "spans")
+    __slots__ = ("_held", "facts", "is_drawn", "spans")
 
     def __init__(self, spans: RunSpans, *, is_drawn: bool) -> None:
         self.spans = spans
-        self._is_drawn = is_drawn
+        self.facts = FactReader()
+        self.is_drawn = is_drawn
+        """Whether it is shown whatever becomes of it."""
         self._held: list[Span] = []
 
     @property
@@ -219,10 +280,16 @@ class _Watched:
         """How many spans are kept."""
         return len(self._held)
 
+    def go_on(self, before: Sequence[AnyEvent]) -> None:
+        """Take what came before, which others have told of."""
+        for event in before:
+            for _ in self.facts.add(event):
+                pass
+            for _ in self.spans.add(event):
+                pass
+
     def choose(self, spans: list[Span], sampling: Sampling, *, is_over: bool, room: int) -> list[Span]:
         """Choose what is shown now; as many are kept as there is room for."""
-        if self._is_drawn:
-            return spans
         if not sampling.has_tail:
             return []
         room = min(room, MAX_KEPT - len(self._held))

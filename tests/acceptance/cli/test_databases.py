@@ -27,19 +27,14 @@ def test_a_day_with_runs_sessions_and_a_backup(typed: Run, tmp_path: Path) -> No
     ran = read(typed, "run", "--agent", "disk-watch", "--session", "day", "watch the disk")
     assert isinstance(ran, dict)
     run = str(ran["run_id"])
-    queued = read(typed, "run", "--detach", "--agent", "disk-watch", "--idempotency-key", "once", "watch the disk")
-    again = read(typed, "run", "--detach", "--agent", "disk-watch", "--idempotency-key", "once", "watch the disk")
+    queued = read(typed, "run", "--detach", "--agent", "disk-watch", "--session", "day", "watch the disk")
     assert isinstance(queued, dict)
-    assert isinstance(again, dict)
-    assert queued["run_id"] == again["run_id"]
     assert typed("worker", "--until-idle", "--quiet").code == 0
     listed = read(typed, "runs", "list")
     assert isinstance(listed, list)
     assert {one["status"] for one in listed} == {"completed"}
     assert len(listed) == 2
-    assert typed("runs", "wait", str(queued["run_id"]), "--quiet").code == 0
     assert "the same to the byte" in typed("runs", "replay", run).out
-    assert typed("run", "--agent", "disk-watch", "--session", "day", "--quiet", "watch the disk").code == 0
     assert typed("sessions", "show", "day").code == 0
     assert typed("state", "set", "greeting", "hello").code == 0
     (tmp_path / "note.txt").write_text("a note\n" * 2000)
@@ -48,11 +43,9 @@ def test_a_day_with_runs_sessions_and_a_backup(typed: Run, tmp_path: Path) -> No
     before = {
         "runs": read(typed, "runs", "list"),
         "events": read(typed, "runs", "show", run, "--events"),
-        "audit": read(typed, "audit", "list"),
     }
     backup = str(tmp_path / "day.backup")
     assert typed("backup", "create", backup).code == 0
-    assert typed("backup", "verify", backup).code == 0
     fresh = {"QUORATE_DATABASE": str(tmp_path / "fresh.db")}
     restored = typed("backup", "restore", backup, env=fresh)
     assert restored.code == 0, restored.err
@@ -72,10 +65,12 @@ def test_no_word_shows_the_password(quorate: Run, postgres_dsn: str) -> None:
     """Settings, the doctor and errors name the database without its password."""
     password = postgres_dsn.split("://")[1].split("@")[0].split(":")[1]
     wrong = postgres_dsn.rsplit("/", 1)[0] + "/not-there"
-    for words in (("config", "show"), ("config", "show", "--json"), ("doctor", "--json"), ("runs", "list")):
-        for url in (postgres_dsn, wrong):
-            done = quorate(*words, env={"QUORATE_DATABASE": url})
-            assert password not in done.out + done.err, words
+    for url, *words in (
+        (wrong, "config", "show"), (wrong, "config", "show", "--json"), (postgres_dsn, "doctor", "--json"),
+        (wrong, "doctor", "--json"), (wrong, "runs", "list"),
+    ):  # fmt: skip
+        done = quorate(*words, env={"QUORATE_DATABASE": url})
+        assert password not in done.out + done.err, words
 
 
 def test_the_words_of_an_unreachable_server_say_what_to_do(quorate: Run) -> None:

@@ -83,7 +83,7 @@ def test_a_taker_that_dies_in_the_middle_strands_nothing(database: str, tmp_path
     """Takeovers are cut short again and again, by the death of the taker; the last one ends every run once."""
     with open_fleet(tmp_path, database, seed=5, lease_s=0.5) as fleet:
         fleet.submit(6)
-        for _ in range(4):
+        for _ in range(2):
             takers = [fleet.start(), fleet.start()]
             time.sleep(0.5 + fleet.random.uniform(0.1, 0.4))
             for taker in takers:

@@ -742,6 +742,18 @@ async def test_keys_of_tenants_are_their_own(store: Store, clock: ManualClock) -
             await runtime.attach(theirs.id)
 
 
+async def test_keys_of_principals_are_their_own(store: Store, clock: ManualClock) -> None:
+    """Whoever sends what somebody else sent under the same key has a run of their own, and is not in the way."""
+    agent = build_agent("ok", "ok", "ok")
+    async with running(store, agent, clock=clock) as runtime:
+        asked = [("x", "ann"), ("x", "bob"), ("y", "eve"), ("x", "ann")]
+        handles = [await runtime.submit(t, agent=agent, idempotency_key="k", principal=p) for t, p in asked]
+        for handle in handles:
+            await handle.wait()
+        assert len({handle.id for handle in handles}) == 3
+        assert handles[0].id == handles[3].id
+
+
 async def test_a_tenant_is_an_identifier(store: Store, clock: ManualClock) -> None:
     """What could stand for another tenant's part of the store is refused where it enters."""
     async with running(store, clock=clock) as runtime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +24,12 @@ from quorate.server.app import Server
 from quorate.server.listen import Listener, open_listener
 from quorate.server.protocol import BOUNDS
 from quorate.settings import Settings
+from quorate.settings.values import ServerSettings
 from quorate.tools.toolsets import Approved
 
 PEPPER = bytes(range(32))
+MANY_GUESSES = Settings(server=ServerSettings(guesses=1_000_000))
+"""All tests ask from one address, and many are wrong on purpose."""
 
 
 @tool(effect="unsafe")
@@ -67,7 +70,7 @@ class Api:
         )
         async with sent as response:
             data = await response.read()
-            return Answer(response.status, dict(response.headers), data)
+            return Answer(response.status, response.headers, data)
 
 
 @dataclass
@@ -75,7 +78,8 @@ class Answer:
     """What came back."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
+    """Whatever the case of their names."""
     data: bytes
 
     @property
@@ -88,12 +92,15 @@ class Answer:
 @asynccontextmanager
 async def serve(database: Path, *agents: AnyAgent, **options: Any) -> AsyncIterator[Api]:
     """Serve some agents beside the catalog's."""
-    settings = structs.replace(options.pop("settings", Settings()), database=str(database))
-    async with open_runtime(settings, agents=agents) as runtime, aiohttp.ClientSession() as http:
+    address = options.pop("address", str(database))
+    settings = structs.replace(options.pop("settings", MANY_GUESSES), database=address)
+    counts = options.pop("counts", False)
+    async with open_runtime(settings, agents=agents, counts=counts) as runtime, aiohttp.ClientSession() as http:
         bounds = options.pop("bounds", BOUNDS)
+        listening = {name: options.pop(name) for name in ("accept_s", "frames", "room") if name in options}
         keys = KeyRing(runtime.store.values, pepper=PEPPER, clock=runtime.clock)
         server = Server(runtime, options.pop("doorkeeper", None) or Doorkeeper(keys), **options)
-        async with open_listener(server, host="127.0.0.1", port=0, bounds=bounds) as (listener, port):
+        async with open_listener(server, host="127.0.0.1", port=0, bounds=bounds, **listening) as (listener, port):
             yield Api(f"http://127.0.0.1:{port}", runtime, keys, server, listener, http)
 
 
@@ -116,7 +123,7 @@ def build_agents() -> list[AnyAgent]:
     return [
         Agent("net", model=repeat("Port 8080 is closed.")),
         Agent("payer", model=repeat(call("pay", amount=5), "Paid."), tools=[Approved(pay, lambda call: True)]),
-        Agent("slow", model=repeat(call("hang"), "Done."), tools=[hang]),
+        Agent("slow", model=repeat(call("hang")), tools=[hang]),
         Agent("broken", model=ScriptedModel([])),
     ]
 

@@ -9,15 +9,17 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
+import pytest_asyncio
 from tests.integration.server.conftest import Api, build_agents, serve
+from tests.integration.server.shared import wipe
 
 from quorate.errors import Unauthenticated
 from quorate.events import AnyEvent
 from quorate.server.protocol import Bounds, Peers, name_peer
 from quorate.server.streams import write_events
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 SMALL = Bounds(head_s=1.0, body_s=0.5, write_s=1.0, linger_s=0.5)
 """For those who are too slow; nobody else is served with them, who may be as slow when the machine is."""
 ROOMY = Bounds(head_s=100, body_s=100, write_s=100, linger_s=0.5, peer=60)
@@ -25,14 +27,30 @@ PATIENCE_S = 60
 SEGMENT = 64 << 10
 
 
-@pytest.fixture
-async def bounded(tmp_path: Path) -> AsyncIterator[Api]:
-    async with serve(tmp_path / "quorate.db", *build_agents(), bounds=SMALL) as api:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bounded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    async with serve(tmp_path_factory.mktemp("bounded") / "quorate.db", *build_agents(), bounds=SMALL) as api:
         yield api
 
 
-@pytest.fixture
-async def roomy(tmp_path: Path) -> AsyncIterator[Api]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    async with serve(tmp_path_factory.mktemp("roomy") / "quorate.db", *build_agents(), bounds=ROOMY) as api:
+        yield api
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def roomy(served: Api) -> AsyncIterator[Api]:
+    """The server of this module; what a test began there is stopped after it."""
+    await wipe(served)
+    yield served
+    for run in (await served.ask("GET", "/v1/runs")).json["data"]:
+        await served.ask("POST", f"/v1/runs/{run['id']}/cancel")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def fresh(tmp_path: Path) -> AsyncIterator[Api]:
+    """A server of its own, for what ends it or counts all its connections."""
     async with serve(tmp_path / "quorate.db", *build_agents(), bounds=ROOMY) as api:
         yield api
 
@@ -191,17 +209,17 @@ async def test_a_reader_that_reads_nothing_is_dropped(bounded: Api) -> None:
     await until(lambda: not bounded.listener.server_state.tasks)
 
 
-async def test_one_address_has_so_many_connections(roomy: Api) -> None:
+async def test_one_address_has_so_many_connections(fresh: Api) -> None:
     """part of row C11"""
-    port = int(roomy.url.rpartition(":")[2])
+    port = int(fresh.url.rpartition(":")[2])
     several = [await asyncio.open_connection("127.0.0.1", port) for _ in range(ROOMY.peer)]
     try:
-        assert (await exchange(roomy)).startswith(b"HTTP/1.1 503 ")
+        assert (await exchange(fresh)).startswith(b"HTTP/1.1 503 ")
     finally:
         for _, writer in several:
             writer.transport.abort()
-    await until(lambda: count_connections(roomy) == 0)
-    assert (await roomy.ask("GET", "/livez", role=None)).status == 200
+    await until(lambda: count_connections(fresh) == 0)
+    assert (await fresh.ask("GET", "/livez", role=None)).status == 200
 
 
 async def test_whoever_leaves_a_stream_leaves_nothing_behind(roomy: Api) -> None:
@@ -225,32 +243,47 @@ async def test_whoever_leaves_a_stream_leaves_nothing_behind(roomy: Api) -> None
     assert (await roomy.ask("GET", f"/v1/runs/{run}")).json["status"] != "cancelled"
 
 
-async def test_a_server_leaves_while_somebody_listens(roomy: Api) -> None:
+async def test_a_server_leaves_while_somebody_listens(fresh: Api) -> None:
     """A stream of events ends at once and in order: its reader goes to another server. part of row B13"""
-    run = (await roomy.ask("POST", "/v1/runs", body={"task": "x", "agent": "slow"})).json["id"]
+    run = (await fresh.ask("POST", "/v1/runs", body={"task": "x", "agent": "slow"})).json["id"]
     follow = (
         f"GET /v1/runs/{run}/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
-        f"Authorization: Bearer {await roomy.key()}\r\n\r\n"
+        f"Authorization: Bearer {await fresh.key()}\r\n\r\n"
     ).encode()
-    async with asyncio.timeout(PATIENCE_S), connect(roomy) as (reader, writer):
+    async with asyncio.timeout(PATIENCE_S), connect(fresh) as (reader, writer):
         writer.write(follow)
         await reader.readuntil(b"run.created")
-        roomy.listener.handle_exit(signal.SIGINT, None)
+        fresh.listener.handle_exit(signal.SIGINT, None)
         assert (await read_all(reader)).endswith(b"0\r\n\r\n")
-        await roomy.listener.ended.wait()
-    assert not roomy.listener.force_exit
+        await fresh.listener.ended.wait()
+    assert not fresh.listener.force_exit
 
 
-async def test_a_second_signal_leaves_at_once(roomy: Api) -> None:
-    """Whatever is under way."""
-    asking = asyncio.ensure_future(roomy.ask("POST", "/v1/runs?wait=60", body={"task": "x", "agent": "slow"}))
-    await until(lambda: roomy.listener.server_state.tasks)
-    for _ in range(2):
-        roomy.listener.handle_exit(signal.SIGTERM, None)
+async def test_whoever_waits_is_told_how_it_stands(fresh: Api) -> None:
+    """A server that leaves keeps nobody waiting for a run that goes on. part of row B13"""
+    asking = asyncio.ensure_future(fresh.ask("POST", "/v1/runs?wait=60", body={"task": "x", "agent": "slow"}))
+    await until(lambda: fresh.listener.server_state.tasks)
     async with asyncio.timeout(PATIENCE_S):
-        await roomy.listener.ended.wait()
-        with pytest.raises(aiohttp.ClientError):
-            await asking
+        while not (await fresh.ask("GET", "/v1/runs")).json["data"]:
+            pass
+        fresh.listener.handle_exit(signal.SIGINT, None)
+        answer = await asking
+        assert (answer.status, answer.json["status"]) == (202, "running")
+        await fresh.listener.ended.wait()
+    assert not fresh.listener.force_exit
+
+
+async def test_a_second_signal_leaves_at_once(fresh: Api) -> None:
+    """Whatever is under way: who waits for it is told to come again, and not that something broke. part of row B13"""
+    chat = {"model": "slow", "messages": [{"role": "user", "content": "x"}]}
+    asking = asyncio.ensure_future(fresh.ask("POST", "/openai/v1/chat/completions", body=chat))
+    await until(lambda: fresh.listener.server_state.tasks)
+    for _ in range(2):
+        fresh.listener.handle_exit(signal.SIGTERM, None)
+    async with asyncio.timeout(PATIENCE_S):
+        await fresh.listener.ended.wait()
+        answer = await asking
+        assert (answer.status, answer.json["code"], answer.headers["Connection"]) == (503, "unavailable", "close")
 
 
 async def test_a_stream_ends_with_its_credential(roomy: Api) -> None:
@@ -297,7 +330,7 @@ async def leave(api: Api, follow: bytes) -> None:
         await reader.readuntil(b"run.created")
 
 
-def test_an_address_is_counted_however_it_is_written() -> None:
+async def test_an_address_is_counted_however_it_is_written() -> None:
     assert name_peer("::ffff:127.0.0.1") == name_peer("127.0.0.1")
     assert name_peer("2001:db8::1") == name_peer("2001:db8::ffff:1")
     assert name_peer("2001:db8::1") != name_peer("2001:db8:0:1::1")

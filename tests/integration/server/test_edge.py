@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from tests.integration.server.conftest import PEPPER, Api, build_agents, serve
+from tests.integration.server.shared import wipe
 
 from quorate.clock import SYSTEM_CLOCK
 from quorate.errors import InvalidInput, Unavailable
@@ -16,7 +19,24 @@ from quorate.server.edge import Edge, check_json
 from quorate.server.openai.door import ROOT as OPENAI
 from quorate.state.backends.memory import MemoryValues
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 JSON = {"Content-Type": "application/json"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    async with serve(tmp_path_factory.mktemp("edge") / "quorate.db", *build_agents()) as api:
+        yield api
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def api(served: Api) -> AsyncIterator[Api]:
+    """The server of this module, with the keys it began with and nothing kept."""
+    await wipe(served)
+    keys = served.server.routes.state.doorkeeper._keys
+    yield served
+    served.server.routes.state.doorkeeper._keys = keys
+    served.server.draining.clear()
 
 
 @pytest.mark.parametrize(
@@ -53,6 +73,21 @@ async def test_a_body_in_pieces_is_bounded_too(api: Api) -> None:
 
     answer = await api.ask("POST", "/v1/runs", data=pieces(), headers=JSON)
     assert answer.status == 413
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/v1/runs", "GET, OPTIONS, POST"),
+        ("PUT", "/v1/runs/run-1", "DELETE, GET, OPTIONS"),
+        ("HEAD", "/livez", "GET, OPTIONS"),
+        ("OPTIONS", "/v1/runs", "GET, OPTIONS, POST"),
+    ],
+)
+async def test_a_path_says_in_which_ways_it_is_asked(api: Api, method: str, path: str, allowed: str) -> None:
+    """Wherever its routes come from (RFC 9110, section 15.5.6). part of row B11"""
+    answer = await api.ask(method, path)
+    assert (answer.status, answer.headers["Allow"]) == (204 if method == "OPTIONS" else 405, allowed)
 
 
 async def test_an_answer_bears_its_request(api: Api) -> None:
@@ -173,7 +208,7 @@ async def test_no_kind_of_body_goes_by_its_bounds(api: Api, kind: str) -> None:
     assert packed.status == 415
 
 
-def test_a_large_body_is_checked_in_time() -> None:
+async def test_a_large_body_is_checked_in_time() -> None:
     """Each name is looked at once, whoever sends how many. part of row C11"""
     names = ",".join(f'"{number}":0' for number in range(80_000))
     with pytest.raises(InvalidInput, match="names '79999' twice"):
@@ -206,7 +241,7 @@ async def test_web_pages_of_named_origins_may_ask(tmp_path) -> None:  # type: ig
                     answer = await api.ask(method, path, role=role, headers={"Origin": origin})  # type: ignore[arg-type]
                     assert (answer.headers.get("Access-Control-Allow-Origin") == origin) is allowed, (method, path)
                     assert answer.headers["Vary"] == "origin"
-                    assert "*" not in json.dumps(answer.headers)
+                    assert "*" not in str(answer.headers)
             assert ("Access-Control-Allow-Methods" in answer.headers) is allowed
 
 

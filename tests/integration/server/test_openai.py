@@ -57,6 +57,23 @@ async def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignor
             yield api, provider
 
 
+async def test_a_key_for_models_alone_lets_no_agent_work(api: Api) -> None:
+    """An agent does more than a model: whoever may begin no run begins none through the door of another protocol."""
+    said = [{"role": "user", "content": "Is it up?"}]
+    scopes: tuple[str, ...] = ("models:*",)
+    for path, body in (
+        ("/openai/v1/chat/completions", {"messages": said}), ("/openai/v1/responses", {"input": "Is it up?"}),
+        ("/anthropic/v1/messages", {"messages": said, "max_tokens": 9}),
+    ):  # fmt: skip
+        answer = await api.ask("POST", path, body={"model": "net", **body}, scopes=scopes)
+        assert (answer.status, "runs:write" in answer.data.decode()) == (403, True), path
+        known = await api.ask("POST", path, body={"model": "net", **body}, scopes=("models:*", "runs:write"))
+        assert known.status == 200, path
+    assert len((await api.ask("GET", "/v1/runs")).json["data"]) == 3
+    rows = (await api.ask("GET", "/v1/audit?action=run.submit&outcome=refused", role="admin")).json["data"]
+    assert [row["object"] for row in rows] == ["agent/net"] * 3
+
+
 async def test_an_agent_is_a_model(api: Api) -> None:
     """Whole and streamed, as a recorded run that the answer names. part of row C11"""
     async with connect(api) as client:
@@ -142,7 +159,7 @@ async def test_errors_are_the_clients_own(relay) -> None:  # type: ignore[no-unt
     async with connect(api) as client:
         with pytest.raises(openai.NotFoundError):
             await client.chat.completions.create(model="nothing", messages=message)
-        with pytest.raises(openai.BadRequestError, match="known here"):
+        with pytest.raises(openai.BadRequestError, match="`n` is 2"):
             await client.chat.completions.create(model="net", messages=message, n=2)
         with pytest.raises(openai.BadRequestError, match="instructions only"):
             await client.chat.completions.create(model="net", messages=[{"role": "system", "content": "x"}])

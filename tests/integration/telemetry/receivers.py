@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 from aiohttp import web
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
@@ -21,6 +22,7 @@ class Received:
         self.status = 200
         self.traces: list[trace_service_pb2.ExportTraceServiceRequest] = []
         self.metrics: list[metrics_service_pb2.ExportMetricsServiceRequest] = []
+        self.lines: list[logs_service_pb2.ExportLogsServiceRequest] = []
         self.headers: list[dict[str, str]] = []
 
     @property
@@ -31,6 +33,16 @@ class Received:
             for resource in request.resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
+        ]
+
+    @property
+    def logs(self) -> list[Any]:
+        return [
+            record
+            for request in self.lines
+            for resource in request.resource_logs
+            for scope in resource.scope_logs
+            for record in scope.log_records
         ]
 
     def find_points(self, name: str) -> list[Any]:
@@ -62,6 +74,8 @@ async def http_receiver() -> AsyncIterator[Received]:
         received.headers.append(dict(request.headers))
         if request.path == "/v1/traces":
             received.traces.append(trace_service_pb2.ExportTraceServiceRequest.FromString(data))
+        elif request.path == "/v1/logs":
+            received.lines.append(logs_service_pb2.ExportLogsServiceRequest.FromString(data))
         else:
             received.metrics.append(metrics_service_pb2.ExportMetricsServiceRequest.FromString(data))
         return web.Response(body=b"", content_type="application/x-protobuf")
@@ -69,6 +83,7 @@ async def http_receiver() -> AsyncIterator[Received]:
     app = web.Application()
     app.router.add_post("/v1/traces", take)
     app.router.add_post("/v1/metrics", take)
+    app.router.add_post("/v1/logs", take)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -95,9 +110,15 @@ def grpc_receiver() -> Iterator[Received]:
             received.metrics.append(request)
             return metrics_service_pb2.ExportMetricsServiceResponse()
 
+    class Lines(logs_service_pb2_grpc.LogsServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:
+            received.lines.append(request)
+            return logs_service_pb2.ExportLogsServiceResponse()
+
     server = grpc.server(ThreadPoolExecutor(2))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
     metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Lines(), server)
     received.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     try:

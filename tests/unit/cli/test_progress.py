@@ -1,6 +1,7 @@
 """Do a run's events become the tree and the lines that people watch?"""
 
 import io
+import re
 
 from rich.console import Console
 
@@ -23,7 +24,20 @@ from quorate.events import (
     ToolFinished,
     ToolStarted,
 )
-from quorate.messages import Message, Progress, Reply, Text, TextDelta, ToolCall, ToolResult, build_user_message
+from quorate.messages import (
+    Message,
+    Progress,
+    Reply,
+    Text,
+    TextDelta,
+    ToolCall,
+    ToolResult,
+    Usage,
+    build_user_message,
+)
+from quorate.models.scripted import ScriptedModel
+from quorate.orchestration.workflow.build import build_workflow
+from quorate.orchestration.workflow.spec import OwnAgent, Step, Workflow
 
 PING = ToolCall(id="c1", name="ping", arguments='{"host":"localhost"}')
 ASK = ToolCall(id="c2", name="net_agent", arguments='{"task":"look"}')
@@ -146,3 +160,26 @@ def test_the_log_reads_as_facts() -> None:
     assert lines[10].endswith('1/tool/c2/  name="net", status="incomplete"')
     assert lines[14].endswith("2/model  It is \\x1b[31mfine.")
     assert lines[15] == "  16      3.000 s  run.completed       It is fine. (0 tokens, no cost)"
+
+
+async def test_a_workflow_is_shown_by_its_steps_with_what_they_came_to() -> None:
+    """The call that stands for all of it is not shown; what is skipped is told with its reason."""
+    writer = OwnAgent(instructions="You write.")
+    steps = (
+        Step(id="draft", agent="writer", task="x"),
+        Step(id="mend", agent="writer", task="{steps.draft.output}", when="false"),
+    )
+    said = Message(role="assistant", parts=(Text(text="done"),))
+    reply = Reply(message=said, usage=Usage(input_tokens=90, output_tokens=10, requests=1), cost_usd=0.002)
+    flow = build_workflow(
+        Workflow(name="flow", agents={"writer": writer}, steps=steps), find_model=lambda _: ScriptedModel([reply])
+    )
+    tree = ProgressTree()
+    lines = [line for event in (await flow.run("")).events if (line := tree.add(event))]
+    told = [re.sub(r"  \d+ ms", "  0 ms", line) for line in lines][1:]
+    assert told == [
+        '  → draft: writer(task="x")',
+        "  ✓ draft: writer  0 ms  100 tokens, $0.0020",
+        "  – mend: `false` does not hold",
+        "✓ flow  0 ms  100 tokens, $0.0020",
+    ]

@@ -165,3 +165,15 @@ def test_without_the_library_the_error_names_the_extra() -> None:
         argv = [sys.executable, "-c", code, place, str(source)]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.strip().endswith("MissingExtra: Conditions needs the extra `cel`: pip install 'quorate[cel]'")
+
+
+def test_several_threads_may_read_the_first_one() -> None:
+    """The library is loaded once, whoever comes first; it does not bear being loaded twice."""
+    program = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from quorate.conditions import compile_condition\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    print(sum(one.holds({}) for one in pool.map(compile_condition, ['1 < 2'] * 64)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr) == ("64\n", "")

@@ -1,5 +1,6 @@
 """Does a signed token let in whom its issuer means, and nobody else?"""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -14,13 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import structs
 
 from quorate.errors import InvalidInput, Unauthenticated, Unavailable
+from quorate.security.issuers import Issuer
 from quorate.security.tokens import (
     AGAIN_S,
     FRESH_S,
     LEEWAY_S,
     MAX_TRUSTED,
     STALE_S,
-    Issuer,
+    TRUSTED_S,
     TokenVerifier,
     name_principal,
 )
@@ -58,8 +60,8 @@ class Provider:
         self.asked = 0
         self.is_away = False
 
-    async def fetch(self, url: str) -> bytes:
-        assert url == URL
+    async def fetch(self, url: str, /, *, is_named: bool) -> bytes:
+        assert (url, is_named) == (URL, True)
         self.asked += 1
         if self.is_away:
             raise Unavailable("away")
@@ -90,6 +92,11 @@ async def test_a_token_lets_in_whom_it_names() -> None:
     assert identity.expires == clock.now() + 600
     await verifier.verify(sign(clock, sub="bob"))
     assert provider.asked == 1
+    token = sign(clock, sub="bob")
+    assert verifier.knows(token)
+    clock.advance(TRUSTED_S)
+    assert not verifier.knows(token)
+    assert not verifier.knows("é")
 
 
 @pytest.mark.parametrize(("key", "alg"), [(RSA, "RS256"), (EC, "ES256"), (ED, "EdDSA")])
@@ -241,6 +248,25 @@ async def test_a_person_whose_name_is_no_id_has_one_that_stays() -> None:
     other = await verifier.verify(sign(clock, sub="auth0|43"))
     assert first.principal == second.principal == name_principal("https://id.test", "auth0|42")
     assert first.principal != other.principal
+
+
+async def test_whoever_leaves_while_keys_are_asked_for_keeps_nobody_out() -> None:
+    """The next one asks for them, and does not wait for what nobody waits for any more."""
+    clock, provider, asked = ManualClock(), Provider(one=RSA), list[asyncio.Event]()
+
+    async def fetch(url: str, /, *, is_named: bool) -> bytes:
+        if not asked:
+            asked.append(asyncio.Event())
+            begun.set()
+            await asked[0].wait()  # for ever
+        return await provider.fetch(url, is_named=is_named)
+
+    begun, verifier = asyncio.Event(), TokenVerifier([ISSUER], fetch=fetch, clock=clock)
+    leaving = asyncio.create_task(verifier.verify(sign(clock)))
+    await begun.wait()
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    assert (await verifier.verify(sign(clock))).principal == "ann"
 
 
 async def test_what_is_believed_is_bounded() -> None:

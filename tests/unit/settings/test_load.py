@@ -16,7 +16,7 @@ from quorate.settings import Settings, load_settings, read_settings
 from quorate.settings.load import list_rows
 
 KEY = "sk-live-0123456789abcdef"
-HIDDEN = {"PEPPER": "0f" * 32, "HEADERS": "authorization=Bearer-of-a-token"}
+HIDDEN = {"PEPPER": bytes(range(32)).hex(), "HEADERS": "authorization=Bearer-of-a-token"}
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -60,6 +60,7 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         f"""
         environment = "staging"
         database = "data/log.db"
+        database_tenant_role = "quorate_tenant"
         model = "openai:gpt-5.2"
         gateway = "gateway.toml"
         workspace = "work"
@@ -80,6 +81,7 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         allow = ["private", "10.0.0.0/8", "db.internal", "2001:db8::1"]
         [agents]
         directories = ["agents"]
+        workflows = ["agents"]
         may_replace = true
         [worker]
         lease_s = 5
@@ -118,9 +120,32 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         open = false
         works = false
         secret = "${{PEPPER}}"
+        former_secret = "${{PEPPER}}"
         hosts = ["agents.acme.com"]
         origins = ["https://console.acme.com"]
         connections = 5000
+        requests = 500
+        memory_mb = 512
+        operator_tenant = "platform"
+        proxies = ["10.0.0.5", "10.1.0.0/16"]
+        guesses = 10
+        metrics = false
+        [[server.issuers]]
+        issuer = "https://id.acme.com"
+        audience = "quorate"
+        tenant = "acme"
+        roles = {{ ops = "operator" }}
+        [secrets]
+        refresh_s = 2
+        vault_url = "https://vault.internal:8200/"
+        vault_token = "${{TOKEN}}"
+        vault_role = "quorate"
+        vault_mount = "cluster-a"
+        vault_token_file = "/run/account"
+        vault_namespace = "team-a"
+        [secrets.credentials]
+        GROQ_API_KEY = "${{TOKEN}}"
+        MISTRAL_API_KEY = "${{vault:secret/providers#mistral}}"
         [telemetry]
         endpoint = "http://127.0.0.1:4317"
         protocol = "grpc"
@@ -132,11 +157,14 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         keep_slower_s = 30
         content = true
         interval_s = 2
+        logs = true
+        objectives = "objectives.toml"
         """,
     )
     for name in ("us.creds", "us.nk", "ca.pem", "us.pem", "us.key"):
         write(tmp_path, name, "")
     write(tmp_path, "gateway.toml", "")
+    write(tmp_path, "objectives.toml", "")
     loaded = read_settings(tmp_path, {"KEYS": "k1:c2VjcmV0", "TOKEN": "let-me-in", **HIDDEN})
     settings = loaded.settings
     assert settings.environment == "staging"
@@ -156,8 +184,12 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
     assert settings.keeps_notices
     assert (settings.webhooks.enabled, settings.webhooks.allow) == (True, ("loopback",))
     assert (settings.server.port, settings.server.works, settings.server.hosts) == (8443, False, ("agents.acme.com",))
+    assert (settings.server.operator_tenant, settings.server.guesses) == ("platform", 10)
+    assert settings.server.proxies == ("10.0.0.5", "10.1.0.0/16")
     assert (settings.telemetry.protocol, settings.telemetry.share) == ("grpc", 0.1)
     assert settings.telemetry.is_on
+    assert (settings.telemetry.logs, settings.server.metrics) == (True, False)
+    assert settings.telemetry.objectives == str(tmp_path / "objectives.toml")
     assert {settings.server.secret, settings.telemetry.headers} <= {*settings.list_secrets()}
     assert not any(secret in repr(settings) for secret in HIDDEN.values())
     assert settings.log_format == "json"
@@ -169,9 +201,9 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
     assert settings.openai.base_url == "http://127.0.0.1:8000/v1"
     assert settings.limits.seconds == 60.0
     assert settings.probe.allow == ("private", "10.0.0.0/8", "db.internal", "2001:db8::1")
-    assert settings.agents.directories == (str(tmp_path / "agents"),)
+    assert settings.agents.directories == settings.agents.workflows == (str(tmp_path / "agents"),)
     assert settings.agents.may_replace
-    assert {origin for _, _, origin in list_rows(loaded)} <= {f"quorate.toml:{n}" for n in range(2, 90)}
+    assert {origin for _, _, origin in list_rows(loaded)} <= {f"quorate.toml:{n}" for n in range(2, 200)}
 
 
 def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
@@ -246,6 +278,8 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
         ('openai.api_key = "two words"', "the key is empty, or holds a space or a character no key has"),
         ("openai.api_key = 12345", "expected text"),
         ('agents.directories = "agents"', 'expected a list, got `str`; write for example `directories = ["agents"]`'),
+        ('server.proxies = ["proxy"]', "'proxy' is no address of a proxy; write one such as `10.0.0.5`"),
+        ('server.operator_tenant = "The Boss"', "name 'The Boss' is not an identifier"),
         ('worker.agents = ["Net"]', "'Net' is no agent's name or glob; write one such as `host*`"),
         ('worker.capabilities = ["G P U"]', "capability 'G P U' is not an identifier"),
         ("limits.seconds = nan", "nan is not more than 0; write for example `seconds = 600`"),

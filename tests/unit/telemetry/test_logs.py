@@ -11,7 +11,7 @@ from quorate.agent.run import RunOptions
 from quorate.agent.traced import Traced
 from quorate.models.scripted import call
 from quorate.telemetry.context import derive_span_id, parse_traceparent
-from quorate.telemetry.logs import MAX_TEXT, JsonFormatter
+from quorate.telemetry.logs import MAX_TEXT, JsonFormatter, TextFormatter
 from quorate.telemetry.place import get_place
 
 ASKED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -85,3 +85,16 @@ def test_secrets_are_hidden_in_words_errors_and_facts(log: tuple[logging.Logger,
     assert "-long" not in written.getvalue()
     assert "ValueError" in str(read(written)[0]["error"])
     assert "abc" in written.getvalue()
+
+
+def test_nobody_writes_a_line_of_their_own_for_people(log: tuple[logging.Logger, io.StringIO]) -> None:
+    """Nor tells a terminal what to do; a stack has its lines, and a secret of several lines is hidden all the same."""
+    logger, written = log
+    logger.handlers[0].setFormatter(TextFormatter("%(levelname)s %(message)s", secrets=["one\ntwo"]))
+    logger.error("bad\n2026 ERROR forged\x1b[2J one\ntwo\n")
+    assert written.getvalue() == "ERROR bad\\x0a2026 ERROR forged\\x1b[2J ********\n"
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logger.exception("sorry")
+    assert written.getvalue().splitlines()[1:3] == ["ERROR sorry", "Traceback (most recent call last):"]

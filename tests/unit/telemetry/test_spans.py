@@ -1,15 +1,17 @@
 """Are the spans of a run those that its log tells of?"""
 
+import json
+
 import pytest
 from msgspec import structs
 
 from quorate import Agent, ScriptedModel, tool
 from quorate.errors import InvalidInput
-from quorate.events import AnyEvent, ModelReplied, ModelRequested, RunResumed
-from quorate.messages import Usage
+from quorate.events import AnyEvent, ModelReplied, ModelRequested, RunResumed, ToolFailed, ToolStarted
+from quorate.messages import Image, Text, Usage
 from quorate.models.scripted import call
 from quorate.state.backends.memory import MemoryLog
-from quorate.telemetry.describe import Describer
+from quorate.telemetry.describe import OTHER, Describer
 from quorate.telemetry.names import load_names
 from quorate.telemetry.spans import LOST, Span, build_spans, find_parent_key
 
@@ -82,6 +84,29 @@ async def test_content_is_shown_only_where_that_was_chosen() -> None:
     assert all(words in shown for words in ("shop", "8080", "refuses connections", "No."))
 
 
+async def test_content_is_written_as_the_conventions_have_it() -> None:
+    """Roles and parts of messages; pictures are named, never copied."""
+    result = await build_team().run([Text("Why is the shop down?"), Image(data=b"secret")])
+    spans = build(list(result.events), content=True)
+    root = next(span for span in spans if span.kind == "run")
+    assert json.loads(str(root.attributes["gen_ai.input.messages"])) == [
+        {
+            "role": "user",
+            "parts": [
+                {"type": "text", "content": "Why is the shop down?"},
+                {"type": "blob", "mime_type": "image/png", "uri": None},
+            ],
+        }
+    ]
+    assert json.loads(str(root.attributes["gen_ai.output.messages"])) == [
+        {"role": "assistant", "parts": [{"type": "text", "content": "No."}], "finish_reason": "stop"}
+    ]
+    asked = next(span for span in spans if span.kind == "model" and "tool_call" in repr(span.attributes))
+    [message] = json.loads(str(asked.attributes["gen_ai.output.messages"]))
+    assert message["finish_reason"] == "tool_call"
+    assert {part["name"] for part in message["parts"]} <= {"probe", "network"}
+
+
 async def test_facts_have_the_conventions_names() -> None:
     result = await build_team().run("Why is the shop down?")
     used = Usage(input_tokens=30, output_tokens=4, cached_tokens=20)
@@ -99,7 +124,7 @@ async def test_facts_have_the_conventions_names() -> None:
     assert model.attributes["gen_ai.usage.input_tokens"] == 30
     assert model.attributes["gen_ai.usage.output_tokens"] == 4
     assert model.attributes["gen_ai.usage.cache_read.input_tokens"] == 20
-    assert model.attributes["gen_ai.response.finish_reasons"] == ("tool_calls",)
+    assert model.attributes["gen_ai.response.finish_reasons"] == ("tool_call",)
     assert model.attributes["operation.cost"] == 0.25
     assert model.attributes["quorate.upstream.attempts"] == 2
     run = spans[-1]
@@ -146,3 +171,20 @@ async def test_who_asked_is_above_the_run() -> None:
 )
 def test_where_a_step_happens_is_in_its_key(key: str, parent: str) -> None:
     assert find_parent_key(key) == parent
+
+
+async def test_what_a_model_made_up_is_in_no_span() -> None:
+    """Neither as the name of a tool that there is not, nor as the code of an error, where words are not shown."""
+    made_up = "my name is bob"
+    agent = Agent("net", model=ScriptedModel([call("probe", port=1), "No."]), tools=[probe])
+    events = [
+        structs.replace(event, call=structs.replace(event.call, name=made_up))
+        if isinstance(event, ToolStarted)
+        else structs.replace(event, result=structs.replace(event.result, name=made_up, code=made_up))
+        if isinstance(event, ToolFailed)
+        else event
+        for event in (await agent.run("Is port 1 open?")).events
+    ]
+    spans = [span for span in build(events) if span.kind == "tool"]
+    assert [(span.error, span.attributes[NAMES.attribute["tool"]]) for span in spans] == [(OTHER, OTHER)]
+    assert made_up not in repr(spans)

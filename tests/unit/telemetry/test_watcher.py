@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import structs
@@ -15,7 +14,7 @@ from quorate.events import AnyEvent, RunResumed, RunWaiting
 from quorate.telemetry.describe import OTHER, Describer
 from quorate.telemetry.names import load_names
 from quorate.telemetry.spans import LOST, Span
-from quorate.telemetry.watcher import MAX_RUNS, MAX_WAITING, Watcher, open_watcher
+from quorate.telemetry.watcher import MAX_RUNS, MAX_WAITING, Batch, Watcher, open_watcher
 
 NAMES = load_names()
 HUNG = """
@@ -26,7 +25,7 @@ from quorate.telemetry.watcher import Watcher, open_watcher
 from quorate.tools.threads import ThreadPool
 
 class Hung:
-    def show(self, spans, kept, *, dropped=0): threading.Event().wait()
+    def show(self, batch): threading.Event().wait()
     def close(self): threading.Event().wait()
 
 async def main():
@@ -50,9 +49,9 @@ class Shown:
         self.dropped = 0
         self.is_broken = is_broken
 
-    def show(self, spans: Sequence[Span], kept: Sequence[Span], *, dropped: int = 0) -> None:
-        self.spans += spans
-        self.dropped += dropped
+    def show(self, batch: Batch) -> None:
+        self.spans += batch.spans
+        self.dropped += batch.dropped
 
     def close(self) -> None:
         if self.is_broken:
@@ -103,6 +102,35 @@ async def test_a_run_that_rested_is_one_run() -> None:
         [root] = [span for span in sink.spans if span.kind == "run"]
         assert [mark.name for mark in root.marks] == ["run.waiting", "run.resumed"], cut
         assert [span.error for span in sink.spans if span.kind == "model"] == [LOST, ""], cut
+
+
+async def test_whoever_gives_up_loses_nothing() -> None:
+    """A flush that is cancelled while it reads what came before leaves everything to the next one; what comes meanwhile
+    is not taken for something that was read.
+    """
+    sink, events = Shown(), await run()
+    reading, go_on = asyncio.Event(), asyncio.Event()
+
+    async def find_before(run: str) -> list[AnyEvent]:
+        reading.set()
+        await go_on.wait()
+        return events
+
+    watcher = Watcher(sink, Describer(NAMES), find_before=find_before, sleep=never)
+    watcher.note(events[2:4])
+    flushing = asyncio.ensure_future(watcher.flush())
+    await reading.wait()
+    flushing.cancel()
+    await asyncio.wait([flushing])
+    reading.clear()
+    again = asyncio.ensure_future(watcher.flush())
+    await reading.wait()
+    watcher.note(events[4:])
+    go_on.set()
+    await again
+    await watcher.flush()
+    assert {span.kind for span in sink.spans} >= {"run", "model"}
+    assert sink.dropped == 0
 
 
 async def test_what_was_dropped_is_told() -> None:

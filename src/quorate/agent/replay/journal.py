@@ -61,7 +61,18 @@ class ReplayJournal(Journal):
         self._add(event)
         stage.advance()
 
-    async def commit(self, branch: str = "") -> None:
+    async def approach(self, key: str) -> None:
+        """Wait until a step of a procedure is the next that was recorded.
+
+        Raises:
+            Nondeterministic: The replay has left the recording.
+        """
+        if self.broken is None:
+            await self._stage.wait_step(key)
+        if self.broken is not None:
+            raise self.broken
+
+    async def commit(self, branch: str = "", *, joins: bool = False) -> None:
         """Wait until whoever commits is the one who goes on.
 
         Raises:

@@ -6,6 +6,7 @@ get the results they got then.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, Literal, TypeVar, cast
@@ -18,12 +19,13 @@ from quorate.agent.compile import build_toolset
 from quorate.agent.replay.compare import Comparison, compare_runs, normalize_arguments
 from quorate.agent.replay.exact import check_recorded
 from quorate.agent.result import RunResult
+from quorate.agent.run import PAYER
 from quorate.clock import SYSTEM_CLOCK, Clock
 from quorate.errors import Nondeterministic, UnknownName
 from quorate.events import AnyEvent, ToolFailed, ToolFinished, ToolStarted
 from quorate.messages import Message, ToolCall, ToolResult
 from quorate.ports import Model, RunContext, Toolset
-from quorate.specs import Limits, ModelSettings, ToolSpec
+from quorate.specs import Caller, Limits, ModelSettings, ToolSpec
 from quorate.tools.define import fail
 from quorate.tools.outcomes import Found
 from quorate.tools.toolsets import Filtered
@@ -160,6 +162,7 @@ async def replay_modified(
     history: Sequence[Message] = (),
     deps: object = None,
     clock: Clock = SYSTEM_CLOCK,
+    caller: Caller | None = None,
 ) -> ModifiedReplay[Output]:
     """Do a recorded run's task anew with something changed, and set both runs side by side.
 
@@ -171,6 +174,7 @@ async def replay_modified(
         history: The conversation before it, where the log only refers to it.
         deps: Whatever the agent's tools and instructions need.
         clock: Where time comes from.
+        caller: Who asks for it, and pays; whoever asked for the recorded run when not given.
 
     Raises:
         NotFound: There are no events.
@@ -187,8 +191,8 @@ async def replay_modified(
     options = RunOptions(
         limits=changes.limits or created.limits,
         tenant=created.tenant,
-        principal=created.principal,
-        labels={"replay.run": created.run},
+        principal=caller.principal if caller is not None else created.principal,
+        labels={"replay.run": created.run, **({PAYER: caller.payer} if caller is not None and caller.payer else {})},
         clock=clock,
         wrap=wrap,
     )
@@ -202,7 +206,8 @@ async def replay_modified(
         error = str(failure)
     written = run.journal.events
     return ModifiedReplay(
-        comparison=compare_runs(events, written),
+        # To align long runs takes longer than an event loop may be held up.
+        comparison=await asyncio.to_thread(compare_runs, events, written),
         events=written,
         result=None if error else build_result(run, changed.output_type),
         error=error,

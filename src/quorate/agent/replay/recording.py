@@ -16,6 +16,8 @@ from quorate.events import (
     AnyEvent,
     ApprovalRequested,
     Event,
+    HandoffDone,
+    HandoffRequested,
     InputRequested,
     ModelFailed,
     ModelReplied,
@@ -29,6 +31,7 @@ from quorate.events import (
     RunStarted,
     RunWaiting,
     StepFinished,
+    StepSkipped,
     StepStarted,
     TimerSet,
     ToolFailed,
@@ -45,9 +48,12 @@ ENDS = (RunCompleted, RunFailed, RunCancelled, RunIncomplete, RunWaiting)
 DRIVEN = (
     *(RunCreated, RunStarted, RunResumed, *ENDS, ModelRequested, ModelReplied, ModelFailed),
     *(ToolRequested, ToolStarted, ToolFinished, ToolFailed, ToolUnknown, StepStarted, StepFinished),
+    *(StepSkipped, HandoffRequested, HandoffDone),
     *(ApprovalRequested, InputRequested, TimerSet),
 )
 """What the loop itself writes, so that a replay must write it anew; everything else came from outside it."""
+NOTE = "/note/"
+"""What the keys of events have that a procedure notes of itself."""
 _EXPIRING = (ApprovalRequested, InputRequested)
 SETTLED = (ToolFinished, ToolFailed)
 HELD = (ToolRequested, ToolUnknown)
@@ -108,7 +114,14 @@ class Script:
             self.places.setdefault(events[place].key, []).append(place)
         self.delegates = {event.key.removesuffix("/") for event in events if isinstance(event, StepStarted)}
         """The calls that are answered by other agents."""
+        asked = {parsed[1] for event in events if (parsed := KEY.fullmatch(event.key)) and parsed[3] == "model"}
+        self._procedures = {f"{key}/" for key in self.delegates} - asked
         self.end = next((e for e in reversed(self.mine) if isinstance(e, ENDS) and not is_given(e)), None)
+
+    def is_procedural(self, key: str) -> bool:
+        """Whether a step is one that a procedure made, and no model asked for."""
+        parsed = KEY.fullmatch(key)
+        return parsed is not None and parsed[1] in self._procedures
 
     def find(self, key: str, kinds: tuple[type[Event], ...]) -> int | None:
         """Find where a step's first event of some kinds is."""
@@ -274,4 +287,6 @@ class Script:
 
 def is_given(event: AnyEvent) -> bool:
     """Whether an event came from outside the attempt: a person, a fork, or the work of a tool, which is not called."""
+    if isinstance(event, (HandoffRequested, HandoffDone)) and NOTE not in event.key:
+        return True  # work that was given to a process elsewhere was once called so
     return isinstance(event, CONTROLS) or not isinstance(event, DRIVEN) or not event.attempt

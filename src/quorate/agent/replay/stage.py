@@ -44,6 +44,10 @@ class Endless(Scope):
         super().__init__(FOREVER_S)
         self.cause = cause
 
+    def limit(self, seconds: float | None) -> asyncio.Timeout:
+        """Build no bound at all: what was cut is in the record."""
+        return super().limit(None)
+
     def list_inner(self) -> list[Scope]:
         """List the scopes of all delegates at work, however deep."""
         found: list[Scope] = []
@@ -184,9 +188,21 @@ class Stage:
     async def wait_turn(self, last: AnyEvent | None) -> None:
         """Wait, after a commit that ended with `last`, until the next event is one that its writer leads to."""
         event, leads = self.next, _build_lead(last, self.get_path())
+        if isinstance(last, SETTLED) and self.script.is_procedural(last.key):
+            leads = None  # what it goes on with is asked for by name
+        elif isinstance(last, ToolStarted) and self.script.is_procedural(last.key):
+            leads = _build_own_lead(last.key)  # its neighbours begin by themselves
         if not self._is_stopping(last) and (leads is None or (event is not None and leads(event))):
             return
-        hold = (leads or _never, asyncio.get_running_loop().create_future())
+        await self._wait_held(leads or _never)
+
+    async def wait_step(self, key: str) -> None:
+        """Wait until a step is the next that was recorded, or nothing more was."""
+        if self.next is not None and self.next.key != key:
+            await self._wait_held(lambda event: event.key == key)
+
+    async def _wait_held(self, leads: Callable[[AnyEvent], bool]) -> None:
+        hold = (leads, asyncio.get_running_loop().create_future())
         self._held.append(hold)
         self.moves += 1
         try:
@@ -361,6 +377,11 @@ def _build_lead(last: AnyEvent | None, path: str) -> Callable[[AnyEvent], bool] 
         return key == following or key in ends or _is_end(event) or (below is not None and key.startswith(below))
 
     return leads
+
+
+def _build_own_lead(step: str) -> Callable[[AnyEvent], bool]:
+    """Build the test whether an event is of one step alone, or below it."""
+    return lambda event: event.key == step or event.key.startswith(f"{step}/") or _is_end(event)
 
 
 def _never(event: AnyEvent) -> bool:

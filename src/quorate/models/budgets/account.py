@@ -109,4 +109,8 @@ def _afford(cap: Cap, ask: Ask, usd: int, tokens: int) -> int:
     left = cap.usd - usd - ask.read_usd
     if left < 0:
         return -1
-    return min(write, int(left / ask.rate)) if ask.rate else write
+    if ask.rate:
+        write = min(write, int(left / ask.rate))
+        if write > 0 and ask.price(write) > cap.usd - usd:  # what a fraction of a billionth was lost in
+            write -= 1
+    return write

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct, structs
@@ -11,10 +11,12 @@ from msgspec import Struct, structs
 from quorate.clock import SYSTEM_CLOCK, Clock
 from quorate.errors import BudgetExceeded, RateLimited
 from quorate.models.budgets.account import Account, Ask, Standing
+from quorate.models.budgets.advances import Advances
 from quorate.models.budgets.local import LocalAccounts
 from quorate.models.budgets.rules import DAY_S, BudgetRule, Cap, build_caps
 from quorate.models.budgets.shared import SharedAccounts
 from quorate.models.cost import NANO
+from quorate.models.later import Spawn
 from quorate.models.ledger import Ledger, Spending, bound_tokens
 from quorate.models.limits.limiter import Pause, pause
 from quorate.ports import KeyValue
@@ -121,6 +123,40 @@ class Budgets:
         self._scopes = frozenset(rule.scope for rule in self.rules)
         self._by_run = any("run" in (rule.scope, rule.period) for rule in self.rules)
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self.find_more: Callable[[Caller], Awaitable[Sequence[Cap]]] | None = None
+        """Finds what a call draws on beside the rules, such as the quotas of its tenant."""
+        self.refused: Callable[[Caller, BudgetExceeded], None] | None = None
+        """Told of every call that could not be paid for."""
+        self._advances: Advances | None = None
+
+    def work_ahead(self, spawn: Spawn) -> None:
+        """Let calls outside of runs wait for the store no more than they must: for servers, which make many of them.
+
+        What they may cost is set aside beforehand, and what they did cost is written and booked a moment later. Those
+        of runs are booked before their reply is recorded, as ever.
+
+        Args:
+            spawn: Does things beside requests, until `aclose`.
+        """
+        if isinstance(self._accounts, SharedAccounts):
+            self._advances = Advances(self._accounts, spawn=spawn, monotonic=self._clock.monotonic)
+        if self.ledger is not None:
+            self.ledger.work_later(spawn)
+
+    async def flush(self) -> None:
+        """Write what calls outside of runs did cost, and give back what nobody used."""
+        if self._advances is not None:
+            await self._advances.flush()
+        if self.ledger is not None:
+            await self.ledger.flush()
+
+    async def aclose(self) -> None:
+        """Write what is still to be written; from now on everything is written at once."""
+        advances, self._advances = self._advances, None
+        if advances is not None:
+            await advances.aclose()
+        if self.ledger is not None:
+            await self.ledger.aclose()
 
     @property
     def waiting(self) -> int:
@@ -159,6 +195,7 @@ class Budgets:
         Raises:
             Unavailable: The accounts cannot be reached.
         """
+        await self.flush()
         return await self._accounts.find(cap)
 
     async def reserve(self, caller: Caller, caps: Sequence[Cap], ask: Ask) -> Reservation:
@@ -196,12 +233,20 @@ class Budgets:
 
     async def settle(self, reservation: Reservation | None, spending: Spending) -> None:
         """Book what a call really used; it does not fail, as the reply is there and paid for."""
+        if self._advances is not None and not spending.caller.run:
+            if reservation is not None:
+                for place in range(len(reservation.caps)):
+                    self._settle_later(self._advances, reservation, place, spending)
+            if self.ledger is not None:
+                await self.ledger.book(spending)
+            return
         if reservation is not None and self._accounts.is_shared:
             async with asyncio.TaskGroup() as group:  # one commit for all of them
-                for place in range(len(reservation.caps)):
-                    group.create_task(self._settle_one(reservation, place, spending))
                 if self.ledger is not None:
                     group.create_task(self.ledger.book(spending))
+                for place in range(1, len(reservation.caps)):
+                    group.create_task(self._settle_one(reservation, place, spending))
+                await self._settle_one(reservation, 0, spending)
             return
         if reservation is not None:
             for place in range(len(reservation.caps)):
@@ -216,18 +261,27 @@ class Budgets:
 
     async def _settle_one(self, reservation: Reservation, place: int, spending: Spending) -> None:
         cap, held = reservation.caps[place], reservation.amounts[place]
-        # A model whose price nobody knows answered after all: it costs what was set aside.
-        usd = held[0] if spending.usd is None else spending.usd
-        tokens = bound_tokens(spending.usage.total_tokens)
-        await self._accounts.settle(cap, held, (usd, tokens))
+        spent = _find_spent(held, spending)
+        await self._accounts.settle(cap, held, spent)
+        self._note_settled(reservation, cap, spent)
+
+    def _settle_later(self, advances: Advances, reservation: Reservation, place: int, spending: Spending) -> None:
+        cap, held = reservation.caps[place], reservation.amounts[place]
+        spent = _find_spent(held, spending)
+        advances.settle(cap, held, spent)
+        self._note_settled(reservation, cap, spent)
+
+    def _note_settled(self, reservation: Reservation, cap: Cap, spent: tuple[int, int]) -> None:
         if self._waiting:
             self._wake(cap)
         if self._listeners:
-            self._tell("settled", reservation.caller, cap, usd, tokens)
+            self._tell("settled", reservation.caller, cap, *spent)
 
     async def _take(self, caller: Caller, cap: Cap, ask: Ask) -> int:
         """Draw on one budget, waiting for what others may give back."""
-        outcome = await self._accounts.take(cap, ask)
+        # Where somebody waits for what others give back, nobody goes first.
+        advances = None if caller.run or cap.key in self._waiting else self._advances
+        outcome = await (self._accounts if advances is None else advances).take(cap, ask)
         if not isinstance(outcome, Standing):
             return outcome
         if outcome.is_busy and self.waiting >= self._max_waiting:
@@ -254,7 +308,10 @@ class Budgets:
                     del self._waiting[cap.key]
         if self._listeners:
             self._tell("exceeded", caller, cap, ask.price(ask.least), ask.read + ask.least)
-        raise exceed(cap, ask, outcome)
+        error = exceed(cap, ask, outcome)
+        if self.refused is not None:
+            self.refused(caller, error)
+        raise error
 
     def _wake(self, cap: Cap) -> None:
         for turn in self._waiting.get(cap.key, ()):
@@ -273,6 +330,12 @@ class Budgets:
             except Exception as error:  # a listener is anybody's code, and what it watches must not depend on it
                 facts = {"message": "a listener failed on a budget", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(facts)
+
+
+def _find_spent(held: tuple[int, int], spending: Spending) -> tuple[int, int]:
+    # A model whose price nobody knows answered after all: it costs what was set aside.
+    usd = held[0] if spending.usd is None else spending.usd
+    return usd, bound_tokens(spending.usage.total_tokens)
 
 
 def exceed(cap: Cap, ask: Ask, standing: Standing) -> BudgetExceeded:

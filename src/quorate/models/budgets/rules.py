@@ -47,7 +47,7 @@ class Cap(Struct, frozen=True, kw_only=True):
     """Which account; the same in all processes."""
     budget: str
     """The rule's name."""
-    scope: BudgetScope
+    scope: BudgetScope | Literal["project"]
     value: str
     """Whose it is, such as the tenant's name."""
     period: Period

@@ -6,6 +6,7 @@ were under way.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -16,7 +17,7 @@ from msgspec import structs
 from quorate.clock import SYSTEM_CLOCK, Clock
 from quorate.errors import QuorateError
 from quorate.ids import new_id
-from quorate.models.budgets.account import Account, Ask, Standing, settle, take
+from quorate.models.budgets.account import Account, Ask, Hold, Standing, drop_dead, settle, take
 from quorate.models.budgets.rules import Cap
 from quorate.models.cells import Act, Cells
 from quorate.ports import KeyValue
@@ -26,6 +27,8 @@ MAX_OWED = 10_000
 """Accounts to which something is owed; then the oldest debt is forgotten."""
 AT_ONCE = 4
 """Debts of others that one call writes down."""
+SPARE = 100
+"""The part of what is left of a budget that may be set aside for calls to come: one in so many."""
 
 
 class SharedAccounts:
@@ -64,29 +67,66 @@ class SharedAccounts:
 
         return await self._cells.get(cap.key, ttl_s=cap.ttl_s).change(act, undo=undo)
 
+    async def set_aside(self, cap: Cap, ask: Ask, *, times: int) -> Amount:
+        """Set aside what so many calls may cost, where the budget has plenty; return how much, or nothing.
+
+        Raises:
+            Unavailable: The accounts cannot be reached.
+        """
+
+        def act(account: Account, now: float) -> tuple[bool, Amount]:
+            usd, tokens = times * ask.price(ask.write), times * (ask.read + ask.write)
+            drop_dead(account, now)
+            if cap.usd is not None:
+                left = cap.usd - account.usd - sum(hold.usd for hold in account.held.values())
+                if usd > left // SPARE:
+                    return False, (0, 0)
+            if cap.tokens is not None:
+                left = cap.tokens - account.tokens - sum(hold.tokens for hold in account.held.values())
+                if tokens > left // SPARE:
+                    return False, (0, 0)
+            own = account.held.setdefault(self._holder, Hold(0, 0, 0.0))
+            own.usd += usd
+            own.tokens += tokens
+            own.expires = now + self._hold_s
+            return True, (usd, tokens)
+
+        def undo(amount: Amount) -> Act[Account, None]:
+            return self._build_settling(amount, (0, 0))
+
+        return await self._cells.get(cap.key, ttl_s=cap.ttl_s).change(act, undo=undo)
+
     async def settle(self, cap: Cap, held: Amount, spent: Amount) -> None:
         """Replace what was set aside by what was spent; what cannot be written now is owed, and written before more."""
         with suppress(QuorateError):  # the reply is there and paid for
             await self._write(cap, held, spent)
 
     async def find(self, cap: Cap) -> Account:
-        """Return how an account stands."""
+        """Return how an account stands; what dead processes set aside is not in it."""
 
         def act(account: Account, now: float) -> tuple[bool, Account]:
-            return False, structs.replace(account, held=dict(account.held))
+            found = structs.replace(account, held=dict(account.held))
+            drop_dead(found, now)
+            return False, found
 
         return await self._cells.get(cap.key, ttl_s=cap.ttl_s).change(act)
 
     async def _write(self, cap: Cap, held: Amount, spent: Amount) -> None:
         """Settle; what is not written is owed, also when whoever waits is gone."""
-        owe: Callable[[], None] = partial(self._owe, cap, held, spent)
+        owe: Callable[[], None] = partial(self.owe, cap, held, spent)
         try:
             await self._cells.get(cap.key, ttl_s=cap.ttl_s).change(self._build_settling(held, spent), lost=owe)
         except QuorateError:
             owe()
             raise
 
-    def _owe(self, cap: Cap, held: Amount, spent: Amount) -> None:
+    @property
+    def owes(self) -> bool:
+        """Whether something is still to be written."""
+        return bool(self._owed)
+
+    def owe(self, cap: Cap, held: Amount, spent: Amount) -> None:
+        """Note what is to be written with what is written next: what was set aside, and what was spent of it."""
         before = self._owed.pop(cap.key, None)
         if before is not None:
             _, more_held, more_spent = before
@@ -110,6 +150,17 @@ class SharedAccounts:
             if debt is not None:
                 with suppress(QuorateError):  # it is owed still, and nothing is drawn on it now
                     await self._write(*debt)
+
+    async def pay_all(self) -> None:
+        """Write what is owed, as far as the store takes it."""
+        debts, self._owed = self._owed, {}
+        async with asyncio.TaskGroup() as group:  # all in one commit
+            for debt in debts.values():
+                group.create_task(self._pay_one(*debt))
+
+    async def _pay_one(self, cap: Cap, held: Amount, spent: Amount) -> None:
+        with suppress(QuorateError):  # it is owed still
+            await self._write(cap, held, spent)
 
     def _build_settling(self, held: Amount, spent: Amount) -> Act[Account, None]:
         def act(account: Account, now: float) -> tuple[bool, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import structs
 
@@ -17,6 +18,8 @@ from quorate.runtime.schedules.schedule import Schedule, check_schedule, find_ne
 from quorate.runtime.schedules.store_time import StoreTime
 
 MAX_TRIES = 50
+MOST_SCHEDULES = 1000
+"""How many one tenant may have."""
 
 
 class Schedules:
@@ -27,27 +30,32 @@ class Schedules:
         self._records = Records(runtime.store.values)
         self._time = StoreTime(runtime.store.values, clock=runtime.clock)
 
-    async def add(self, schedule: Schedule, *, replace: bool = False, by: str = "local") -> Record:
+    async def add(
+        self, schedule: Schedule, *, replace: bool = False, expected: int | None = None, by: str = "local"
+    ) -> Record:
         """Keep a schedule; its tenant is the runtime's, and its first moment is one that is still to come.
 
         Args:
             schedule: What to do, and when.
             replace: Whether one of the same name gives way to it; what is decided of that one stays decided.
+            expected: With `replace`, the revision that gives way; any when not given.
             by: Who adds it.
 
         Raises:
-            Conflict: There is one of that name.
+            Conflict: There is one of that name, or another revision of it than `expected`, or there are too many.
             InvalidInput: It cannot be kept, or a worker could not do its work; the message says why.
             MissingExtra: What reads cron expressions is not installed.
         """
-        schedule = structs.replace(schedule, tenant=self._runtime.tenant)
+        schedule = structs.replace(schedule, tenant=self._runtime.tenant, payer=self._runtime.payer)
         async with noted(self._runtime.audit, "schedule.add", principal=by, object=f"schedule/{schedule.name[:63]}"):
             now = await self._check(schedule)
             if not replace:
                 return await self._create(schedule, now=now)
             try:
-                return await self._change(schedule.name, lambda record: _replace(record, schedule, now=now))
-            except NotFound:
+                return await self._change(schedule.name, partial(_replace, schedule=schedule, now=now), expected)
+            except NotFound as error:
+                if expected is not None:
+                    raise Conflict(f"Schedule {schedule.name!r} was forgotten since it was read.") from error
                 return await self._create(schedule, now=now)
             except CorruptState:
                 await self._records.delete(schedule.tenant, schedule.name)
@@ -87,24 +95,35 @@ class Schedules:
         """List all schedules by name, and for those that do not verify, why."""
         return [found async for _, found in self._records.scan(self._runtime.tenant)]
 
-    async def pause(self, name: str, *, by: str = "local") -> Record:
+    async def page(self, *, after: str = "", limit: int = 50) -> list[tuple[str, Record | CorruptState]]:
+        """List names behind one, at most so many, each with its schedule, or why it does not verify."""
+        found = list[tuple[str, Record | CorruptState]]()
+        async for label, one in self._records.scan(self._runtime.tenant, after=after):
+            found.append((label.rpartition("/")[2], one))
+            if len(found) >= limit:
+                break
+        return found
+
+    async def pause(self, name: str, *, expected: int | None = None, by: str = "local") -> Record:
         """Let no further moment come; one that was decided before is still submitted.
 
         Raises:
             NotFound: There is none of that name.
+            Conflict: It is another revision than `expected`.
         """
 
         def change(record: Record) -> Record:
             return structs.replace(record, schedule=structs.replace(record.schedule, paused=True))
 
         async with noted(self._runtime.audit, "schedule.pause", principal=by, object=f"schedule/{name[:63]}"):
-            return await self._change(name, change)
+            return await self._change(name, change, expected)
 
-    async def resume(self, name: str, *, by: str = "local") -> Record:
+    async def resume(self, name: str, *, expected: int | None = None, by: str = "local") -> Record:
         """Let moments come again, from now on: those of the pause are not made up for.
 
         Raises:
             NotFound: There is none of that name.
+            Conflict: It is another revision than `expected`.
         """
         async with noted(self._runtime.audit, "schedule.resume", principal=by, object=f"schedule/{name[:63]}"):
             now = await self._time.look()
@@ -112,21 +131,24 @@ class Schedules:
             def change(record: Record) -> Record:
                 if not record.schedule.paused:
                     return record
-                return _replace(record, structs.replace(record.schedule, paused=False), now=now)
+                return _replace(record, schedule=structs.replace(record.schedule, paused=False), now=now)
 
-            return await self._change(name, change)
+            return await self._change(name, change, expected)
 
-    async def delete(self, name: str, *, by: str = "local") -> None:
+    async def delete(self, name: str, *, expected: int | None = None, by: str = "local") -> None:
         """Forget a schedule; its runs stay.
 
         Raises:
             NotFound: There is none of that name.
+            Conflict: It is another revision than `expected`.
         """
         async with noted(self._runtime.audit, "schedule.delete", principal=by, object=f"schedule/{name[:63]}"):
-            if not await self._records.delete(self._runtime.tenant, name):
+            if not await self._records.delete(self._runtime.tenant, name, expected=expected):
                 raise _build_absent(name)
 
     async def _create(self, schedule: Schedule, *, now: float) -> Record:
+        if len([one async for one in self._records.scan(schedule.tenant)]) >= MOST_SCHEDULES:
+            raise Conflict(f"There are {MOST_SCHEDULES} schedules already, and no more are kept: remove one.")
         try:
             return (await self._records.put(_build(schedule, now=now)))[0]
         except Conflict as error:
@@ -136,9 +158,11 @@ class Schedules:
                 schedule=schedule.name,
             ) from error
 
-    async def _change(self, name: str, change: Callable[[Record], Record]) -> Record:
+    async def _change(self, name: str, change: Callable[[Record], Record], expected: int | None = None) -> Record:
         for _ in range(MAX_TRIES):
             record = await self.get(name)
+            if expected not in (None, record.revision):
+                raise Conflict(f"Schedule {name!r} was changed since it was read: read it again.", schedule=name)
             changed = await asyncio.to_thread(change, record)
             if changed is record:
                 return record
@@ -162,7 +186,7 @@ def _build(schedule: Schedule, *, now: float) -> Record:
     return Record(schedule=schedule, id=new_id("schedule"), decided=now, next=find_next(schedule, after=now))
 
 
-def _replace(record: Record, schedule: Schedule, *, now: float) -> Record:
+def _replace(record: Record, *, schedule: Schedule, now: float) -> Record:
     decided = now if is_ahead(record, now) else max(record.decided, now)
     return structs.replace(record, schedule=schedule, decided=decided, next=find_next(schedule, after=decided))
 

@@ -62,7 +62,13 @@ def carry_out(record: Record, decision: Decision, *, now: float, is_busy: bool) 
     firing = None
     if decision.moment is not None and not is_passed_over:
         schedule = record.schedule
-        firing = Firing(moment=decision.moment, claimed=now, work=schedule.work, principal=schedule.principal)
+        firing = Firing(
+            moment=decision.moment,
+            claimed=now,
+            work=schedule.work,
+            principal=schedule.principal,
+            payer=schedule.payer,
+        )
     return structs.replace(
         record,
         decided=decision.until,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import AsyncIterator
+from itertools import islice
+from typing import Literal
 
 from msgspec import Struct, structs
 
@@ -11,8 +13,9 @@ from quorate.codec.json import decode, encode
 from quorate.errors import CorruptState, InvalidInput
 from quorate.ids import check_id
 from quorate.ports import Entry, KeyValue
-from quorate.runtime.schedules.schedule import Schedule, Work
+from quorate.runtime.schedules.schedule import Schedule, Work, list_moments
 
+Standing = Literal["active", "paused", "over"]
 PREFIX = "schedule/"
 PAGE = 500
 
@@ -26,6 +29,7 @@ class Firing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     work: Work
     """What was to be done then: whoever goes on with it submits the same, whatever the schedule says by now."""
     principal: str = "local"
+    payer: str = ""
 
 
 class Fired(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,6 +72,23 @@ class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def label(self) -> str:
         """What it is called in messages."""
         return f"{self.schedule.tenant}/{self.schedule.name}"
+
+
+def list_next(record: Record, *, now: float, count: int) -> list[float]:
+    """List the next moments as they would come if nothing was late; none for a schedule that is paused.
+
+    It reads files, so a program that serves others does it in a thread.
+    """
+    if record.schedule.paused or record.next is None:
+        return []
+    return list(islice(list_moments(record.schedule, after=max(record.decided, now)), count))
+
+
+def get_standing(record: Record) -> Standing:
+    """Say in one word how a schedule stands."""
+    if record.schedule.paused:
+        return "paused"
+    return "active" if record.next is not None else "over"
 
 
 def build_key(tenant: str, name: str) -> str:
@@ -118,14 +139,25 @@ class Records:
         entry = await self._values.put(record.key, body, if_revision=record.revision)
         return structs.replace(record, revision=entry.revision), entry.updated
 
-    async def delete(self, tenant: str, name: str) -> bool:
-        """Forget a schedule and say whether it was there."""
-        return await self._values.delete(build_key(tenant, name))
+    async def delete(self, tenant: str, name: str, *, expected: int | None = None) -> bool:
+        """Forget a schedule and say whether it was there.
 
-    async def scan(self, tenant: str | None = None) -> AsyncIterator[tuple[str, Record | CorruptState]]:
-        """Yield `tenant/name` of the schedules of a tenant, or of all, with their records or why there is none."""
+        Raises:
+            Conflict: It is another revision than `expected`.
+        """
+        return await self._values.delete(build_key(tenant, name), if_revision=expected)
+
+    async def scan(
+        self, tenant: str | None = None, *, after: str = ""
+    ) -> AsyncIterator[tuple[str, Record | CorruptState]]:
+        """Yield `tenant/name` of the schedules of a tenant, or of all, with their records or why there is none.
+
+        Args:
+            tenant: Whose; everybody's when not given.
+            after: Only those behind this name of the tenant's.
+        """
         prefix = PREFIX if tenant is None else f"{PREFIX}{check_id(tenant, 'tenant')}/"
-        place = ""
+        place = f"{prefix}{check_id(after, 'schedule')}" if after else ""
         while True:
             entries = await self._values.scan(prefix, after=place, limit=PAGE)
             for entry in entries:

@@ -63,6 +63,8 @@ class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tenant: str = "default"
     principal: str = "local"
     """In whose name it is submitted."""
+    payer: str = ""
+    """Whose quotas below the tenant's its runs count in: those of the key it was kept with."""
     policy: Policy = Policy()
     start: float | None = None
     """Seconds since 1970: no moment is before it."""

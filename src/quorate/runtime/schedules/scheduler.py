@@ -211,7 +211,7 @@ class Scheduler:
             refused = LOST
         else:
             try:
-                handle = await runtime.submit(
+                handle = await runtime.for_tenant(runtime.tenant, payer=firing.payer).submit(
                     firing.work.task,
                     agent=firing.work.agent,
                     model=firing.work.model,

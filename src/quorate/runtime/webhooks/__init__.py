@@ -1,7 +1,7 @@
 """Who outside is told of what happens, signed, again and again until it was taken or given up?"""
 
 from quorate.runtime.webhooks.backoff import Answer, Health, WebhookPolicy
-from quorate.runtime.webhooks.book import Shown, Webhooks
+from quorate.runtime.webhooks.book import Edit, Shown, Webhooks
 from quorate.runtime.webhooks.courier import Carried, WebhookCourier
 from quorate.runtime.webhooks.delivery import DeliveryRow
 from quorate.runtime.webhooks.opening import open_webhooks
@@ -12,6 +12,7 @@ __all__ = [
     "Answer",
     "Carried",
     "DeliveryRow",
+    "Edit",
     "Health",
     "Shown",
     "Webhook",

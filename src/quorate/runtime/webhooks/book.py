@@ -29,6 +29,7 @@ from quorate.runtime.webhooks.send import Sender
 from quorate.runtime.webhooks.webhook import Webhook, check_allowed, check_webhook
 from quorate.security.secrets import Secret
 from quorate.security.webhooks import new_webhook_secret
+from quorate.state.webhooks import DONE, DUE, build_delivery_key
 
 MOST_WEBHOOKS = 100
 OVERLAP_S = 86_400.0
@@ -46,6 +47,18 @@ class Shown(Struct, frozen=True, kw_only=True):
     """How many of them sign at the moment."""
     health: Health | None = None
     """How it fails, when its last answer was a failure."""
+    revision: int = 0
+    """Grows with every change of it."""
+
+
+class Edit(Struct, frozen=True, kw_only=True):
+    """What is to be different about a webhook; what is not given stays."""
+
+    url: str | None = None
+    events: tuple[str, ...] | None = None
+    agents: tuple[str, ...] | None = None
+    content: bool | None = None
+    description: str | None = None
 
 
 class Webhooks:
@@ -109,6 +122,36 @@ class Webhooks:
         found = self._records.scan(self._runtime.tenant)
         return [one if isinstance(one, CorruptState) else await self._show(one) async for one in found]
 
+    async def change(self, webhook: str, edit: Edit, *, expected: int | None = None, by: str = "local") -> Shown:
+        """Change where a webhook is, or what it is told of; its secret stays, and so do deliveries under way.
+
+        Args:
+            webhook: Which one.
+            edit: What is to be different.
+            expected: The revision that is meant; any when not given.
+            by: Who wants it.
+
+        Raises:
+            NotFound: There is none of that id.
+            Conflict: It is another revision than `expected`.
+            InvalidInput: It cannot be kept so; the message says why.
+            Forbidden: It is at an address that may not be reached.
+        """
+        given = {name: value for name in edit.__struct_fields__ if (value := getattr(edit, name)) is not None}
+
+        def change(record: Record) -> Record:
+            _check_revision(record, expected)
+            changed = structs.replace(record.webhook, **given)
+            check_webhook(changed, allow=self._allow)
+            return record if changed == record.webhook else structs.replace(record, webhook=changed)
+
+        async with self._noted("change", webhook, by=by) as facts:
+            facts["fields"] = " ".join(sorted(given))
+            record = await self._records.change(self._runtime.tenant, webhook, change)
+            if edit.url is not None:
+                await self._health.forget(record.webhook.tenant, webhook)
+        return await self._show(record)
+
     async def rotate(self, webhook: str, *, overlap_s: float = OVERLAP_S, by: str = "local") -> Secret:
         """Give a webhook a new secret and return it; for a while, the one before signs too.
 
@@ -138,6 +181,7 @@ class Webhooks:
             Conflict: Webhooks are switched off in the settings.
         """
         async with self._noted("enable", webhook, by=by):
+            await self._records.get(self._runtime.tenant, webhook)
             self._check_enabled()
             record = await self._switch(webhook, is_on=True)
             await self._health.forget(record.webhook.tenant, webhook)
@@ -152,15 +196,16 @@ class Webhooks:
         async with self._noted("disable", webhook, by=by):
             return (await self._switch(webhook, is_on=False)).webhook
 
-    async def remove(self, webhook: str, *, by: str = "local") -> None:
+    async def remove(self, webhook: str, *, expected: int | None = None, by: str = "local") -> None:
         """Forget a webhook, its secrets, and all its deliveries.
 
         Raises:
             NotFound: There is none of that id.
+            Conflict: It is another revision than `expected`.
         """
         tenant = self._runtime.tenant
         async with self._noted("remove", webhook, by=by):
-            if not await self._records.delete(tenant, webhook):
+            if not await self._records.delete(tenant, webhook, expected=expected):
                 await self._records.get(tenant, webhook)
             await self._deliveries.clear(tenant, webhook)
             await self._health.forget(tenant, webhook)
@@ -187,22 +232,31 @@ class Webhooks:
         return answer
 
     async def list_deliveries(
-        self, webhook: str, *, status: Status | None = None, limit: int = 100
+        self, webhook: str, *, status: Status | None = None, after: str = "", limit: int = 100
     ) -> list[DeliveryRow]:
         """List deliveries of a webhook, those that are still to be made first; what is old is not kept.
 
+        Args:
+            webhook: Whose.
+            status: Only those that stand so.
+            after: Only those behind the last one of a page, as `STATUS/RUN/SEQ`.
+            limit: How many at most.
+
         Raises:
             NotFound: There is none of that id.
+            InvalidInput: There is no such place.
         """
-        await self._records.get(self._runtime.tenant, webhook)
+        tenant = self._runtime.tenant
+        await self._records.get(tenant, webhook)
         rows = list[DeliveryRow]()
-        if status in (None, "pending"):
-            async for delivery in self._deliveries.scan(self._runtime.tenant, webhook):
+        room, place = _read_place(tenant, webhook, after) if after else (DUE, "")
+        if status in (None, "pending") and room == DUE:
+            async for delivery in self._deliveries.scan(tenant, webhook, after=place):
                 rows.append(build_row(delivery))
                 if len(rows) >= limit:
                     return rows
         if status != "pending":
-            async for settled in self._deliveries.scan_settled(self._runtime.tenant, webhook):
+            async for settled in self._deliveries.scan_settled(tenant, webhook, after=place if room == DONE else ""):
                 if status in (None, settled.outcome):
                     rows.append(build_row(settled))
                 if len(rows) >= limit:
@@ -316,7 +370,25 @@ class Webhooks:
         now, webhook = self._runtime.clock.now(), record.webhook
         signing = sum(kept.until is None or kept.until > now for kept in record.secrets)
         health = await self._health.find(webhook.tenant, webhook.id)
-        return Shown(webhook=webhook, is_sealed=record.is_sealed, secrets=signing, health=health)
+        return Shown(
+            webhook=webhook, is_sealed=record.is_sealed, secrets=signing, health=health, revision=record.revision
+        )
 
     def _noted(self, act: str, webhook: str, *, by: str) -> AbstractAsyncContextManager[dict[str, str]]:
         return noted(self._runtime.audit, f"webhook.{act}", principal=by, object=f"webhook/{webhook[:63]}")
+
+
+def _check_revision(record: Record, expected: int | None) -> None:
+    if expected not in (None, record.revision):
+        webhook = record.webhook.id
+        raise Conflict(f"Webhook {webhook!r} was changed since it was read: read it again.", webhook=webhook)
+
+
+def _read_place(tenant: str, webhook: str, after: str) -> tuple[str, str]:
+    """Read behind which delivery a page begins: the room that it was in, and its key there."""
+    status, _, delivery = after.partition("/")
+    run, _, number = delivery.rpartition("/")
+    if not run or not number.isascii() or not number.isdigit() or len(number) > 12:
+        raise InvalidInput(f"{after[:80]!r} is no place in a list of deliveries: use what the page before said.")
+    room = DUE if status == "pending" else DONE
+    return room, build_delivery_key(room, tenant, webhook, run, int(number))

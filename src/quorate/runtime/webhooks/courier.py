@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct, structs
 
-from quorate.errors import Conflict, CorruptState, InvalidInput, MissingExtra, QuorateError
+from quorate.errors import (
+    Conflict,
+    CorruptState,
+    Forbidden,
+    InvalidInput,
+    MissingExtra,
+    QuorateError,
+    Unauthenticated,
+)
 from quorate.ports import Entry
 from quorate.runtime.acts import noted
 from quorate.runtime.runtime import Runtime
@@ -190,7 +198,7 @@ class WebhookCourier:
                 self._places = {**places, **self._places}
                 break
             record = await self._find_open(lane, entries)
-            if record is None:
+            if record is None or not await self._may_work(lane[0]):
                 continue
             health = await self._health.find(*lane)
             if health is not None and is_resting(health, now=self._time.now()):
@@ -284,6 +292,14 @@ class WebhookCourier:
                 ended = structs.replace(delivery, reason="the webhook is switched off")
                 await self._deliveries.settle(ended, "dead", now=self._time.now())
         return None
+
+    async def _may_work(self, tenant: str) -> bool:
+        """Whether anything is done for a tenant at the moment; else its deliveries wait."""
+        try:
+            await self.runtime.check_tenant(tenant)
+        except (Forbidden, Unauthenticated):
+            return False
+        return True
 
     async def _drop_all(self, entries: Sequence[Entry]) -> None:
         """Forget deliveries of a webhook that is gone, those that cannot be read, too."""

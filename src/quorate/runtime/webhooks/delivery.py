@@ -212,15 +212,15 @@ class Deliveries:
             await self._values.delete(key)
             return None
 
-    async def scan(self, tenant: str, webhook: str) -> AsyncIterator[Delivery]:
-        """Yield the deliveries of a webhook that are to be made, as far as they verify."""
-        async for entry in self._scan(build_lane(DUE, tenant, webhook)):
+    async def scan(self, tenant: str, webhook: str, *, after: str = "") -> AsyncIterator[Delivery]:
+        """Yield the deliveries of a webhook that are to be made, behind a key, as far as they verify."""
+        async for entry in self._scan(build_lane(DUE, tenant, webhook), after):
             if (found := _read_if_sound(entry, read_delivery)) is not None:
                 yield found
 
-    async def scan_settled(self, tenant: str, webhook: str) -> AsyncIterator[Settled]:
-        """Yield what became of deliveries of a webhook, as far as that verifies."""
-        async for entry in self._scan(build_lane(DONE, tenant, webhook)):
+    async def scan_settled(self, tenant: str, webhook: str, *, after: str = "") -> AsyncIterator[Settled]:
+        """Yield what became of deliveries of a webhook, behind a key, as far as that verifies."""
+        async for entry in self._scan(build_lane(DONE, tenant, webhook), after):
             if (found := _read_if_sound(entry, read_settled)) is not None:
                 yield found
 
@@ -230,8 +230,7 @@ class Deliveries:
             async for entry in self._scan(build_lane(room, tenant, webhook)):
                 await self._values.delete(entry.key)
 
-    async def _scan(self, prefix: str) -> AsyncIterator[Entry]:
-        place = ""
+    async def _scan(self, prefix: str, place: str = "") -> AsyncIterator[Entry]:
         while entries := await self._values.scan(prefix, after=place, limit=PAGE):
             for entry in entries:
                 yield entry

@@ -27,7 +27,14 @@ async def open_webhooks(
         policy: How patient, how fast and how many at once.
         tell: Is told what became of each try.
     """
-    courier = WebhookCourier(runtime, policy=policy, tell=tell)
+    watching = runtime.watching
+
+    def note(carried: Carried) -> None:
+        if watching is not None:
+            watching.count("webhooks", outcome=carried.what)
+        tell(carried)
+
+    courier = WebhookCourier(runtime, policy=policy, tell=note)
     failure: BaseException | None = None
     async with asyncio.TaskGroup() as group:
         group.create_task(courier.run())

@@ -179,9 +179,13 @@ class Records:
                 continue
         raise Conflict(f"Webhook {webhook!r} was changed by others {MAX_TRIES} times meanwhile: try again.")
 
-    async def delete(self, tenant: str, webhook: str) -> bool:
-        """Forget a webhook and say whether it was there."""
-        return await self._values.delete(build_hook_key(tenant, webhook))
+    async def delete(self, tenant: str, webhook: str, *, expected: int | None = None) -> bool:
+        """Forget a webhook and say whether it was there.
+
+        Raises:
+            Conflict: It is another revision than `expected`.
+        """
+        return await self._values.delete(build_hook_key(tenant, webhook), if_revision=expected)
 
     async def scan(self, tenant: str | None = None) -> AsyncIterator[Record | CorruptState]:
         """Yield the webhooks of a tenant, or of all; for those that do not verify, why."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 
 import msgspec
 
-from quorate.messages import Reply, TextDelta, ThinkingDelta, ToolCall, ToolCallDelta, Usage
+from quorate.messages import Reply, ReplyDone, TextDelta, Thinking, ThinkingDelta, ToolCall, ToolCallDelta, Usage
+from quorate.server.problems import Problem
+from quorate.server.speech import Said
 
 Json = dict[str, object]
 FINISH: Mapping[str, str] = {
@@ -16,14 +19,17 @@ FINISH: Mapping[str, str] = {
     "filtered": "content_filter",
 }
 DONE = b"data: [DONE]\n\n"
+BEAT = b": still there\n\n"
 TYPES: Mapping[int, str] = {
     400: "invalid_request_error",
     401: "authentication_error",
     402: "insufficient_quota",
     403: "permission_error",
     404: "not_found_error",
+    405: "invalid_request_error",
     409: "conflict_error",
     413: "invalid_request_error",
+    415: "invalid_request_error",
     429: "rate_limit_error",
 }
 """What OpenAI calls the kinds of errors; all others are `api_error`."""
@@ -32,8 +38,17 @@ _encode = msgspec.json.Encoder().encode
 
 def build_completion(reply: Reply, *, id: str, model: str, created: float) -> bytes:
     """Write an answer in one piece."""
-    message: Json = {"role": "assistant", "content": reply.message.text or None, "refusal": None}
-    calls = [_build_call(part) for part in reply.message.parts if isinstance(part, ToolCall)]
+    text = reply.message.text
+    message: Json = {"role": "assistant", "content": text or None, "refusal": None, "annotations": []}
+    calls: list[Json] = []
+    thoughts: list[str] = []
+    for part in reply.message.parts:
+        if type(part) is ToolCall:
+            calls.append(_build_call(part))
+        elif type(part) is Thinking:
+            thoughts.append(part.text)
+    if thoughts:
+        message["reasoning_content"] = "".join(thoughts)
     if calls:
         message["tool_calls"] = calls
     choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": FINISH[reply.stop]}
@@ -45,6 +60,8 @@ def build_completion(reply: Reply, *, id: str, model: str, created: float) -> by
             "model": model,
             "choices": [choice],
             "usage": build_usage(reply.usage),
+            "service_tier": None,
+            "system_fingerprint": None,
         }
     )
 
@@ -56,17 +73,29 @@ class Chunks:
         self._common: Json = {"id": id, "object": "chat.completion.chunk", "created": int(created), "model": model}
         self._with_usage = with_usage
         self._places: dict[str, int] = {}
+        # Most of what a stream writes are words: what stands around them is written once.
+        before, _, after = self._write({"content": ""}).partition(b'"content":""')
+        self._before, self._after = before + b'"content":', after
 
-    def begin(self) -> bytes:
-        """Write the first piece: who speaks."""
-        return self._write({"role": "assistant", "content": ""})
+    async def write(self, said: Said) -> AsyncGenerator[bytes]:
+        """Write what is said, as frames; the first ones come with the first piece."""
+        has_begun = False
+        async with aclosing(said) as items:
+            async for item in items:
+                if not has_begun:
+                    has_begun = True
+                    yield self._write({"role": "assistant", "content": ""})
+                if type(item) is TextDelta:
+                    yield self._before + _encode(item.text) + self._after
+                elif isinstance(item, ReplyDone):
+                    for frame in self._write_end(item.reply):
+                        yield frame
+                else:
+                    yield self._write_delta(item)
 
-    def write(self, item: TextDelta | ThinkingDelta | ToolCallDelta) -> bytes:
-        """Write some more."""
-        if isinstance(item, TextDelta):
-            return self._write({"content": item.text})
-        if isinstance(item, ThinkingDelta):
-            return self._write({"reasoning_content": item.text})
+    def _write_delta(self, item: TextDelta | ThinkingDelta | ToolCallDelta) -> bytes:
+        if not isinstance(item, ToolCallDelta):
+            return self._write({"reasoning_content" if isinstance(item, ThinkingDelta) else "content": item.text})
         known = item.call_id in self._places
         place = self._places.setdefault(item.call_id, len(self._places))
         function: Json = {"arguments": item.arguments}
@@ -76,12 +105,25 @@ class Chunks:
             call |= {"id": item.call_id, "type": "function"}
         return self._write({"tool_calls": [call]})
 
-    def end(self, stop: str, usage: Usage) -> list[bytes]:
+    def _write_end(self, reply: Reply) -> list[bytes]:
         """Write why it ends, what it used where that is wanted, and that it has ended."""
-        frames = [self._write({}, finish=FINISH[stop])]
+        frames = [self._write_call(call) for call in reply.message.tool_calls if self._lacks(call)]
+        frames.append(self._write({}, finish=FINISH[reply.stop]))
         if self._with_usage:
-            frames.append(_frame({**self._common, "choices": [], "usage": build_usage(usage)}))
+            frames.append(_frame({**self._common, "choices": [], "usage": build_usage(reply.usage)}))
         return [*frames, DONE]
+
+    def _lacks(self, call: ToolCall) -> bool:
+        """Whether a call was not told while it was made, or has to bear something that is known at the end."""
+        return call.id not in self._places or call.signature is not None
+
+    def _write_call(self, call: ToolCall) -> bytes:
+        known = call.id in self._places
+        place = self._places.setdefault(call.id, len(self._places))
+        whole = _build_call(call)
+        if known:  # only what is new: clients put the pieces together
+            whole = {"extra_content": whole["extra_content"]}
+        return self._write({"tool_calls": [{"index": place, **whole}]})
 
     def _write(self, delta: Json, *, finish: str | None = None) -> bytes:
         choice: Json = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
@@ -102,23 +144,39 @@ def build_usage(usage: Usage) -> Json:
 
 def build_models(names: Sequence[str], *, created: float) -> bytes:
     """Write which models there are."""
-    rows = [{"id": name, "object": "model", "created": int(created), "owned_by": "quorate"} for name in names]
-    return _encode({"object": "list", "data": rows})
+    return _encode({"object": "list", "data": [_build_model(name, created) for name in names]})
 
 
-def build_error(status: int, code: str, message: str) -> bytes:
-    """Write why it did not work."""
-    error = {"message": message, "type": TYPES.get(status, "api_error"), "param": None, "code": code}
-    return _encode({"error": error})
+def build_model(name: str, *, created: float) -> bytes:
+    """Write one model."""
+    return _encode(_build_model(name, created))
 
 
-def frame_error(status: int, code: str, message: str) -> bytes:
+def _build_model(name: str, created: float) -> Json:
+    return {"id": name, "object": "model", "created": int(created), "owned_by": "quorate"}
+
+
+def write_error(problem: Problem, error: Exception) -> bytes:
+    """Write why it did not work, and which field of the request is to blame where one is."""
+    context: Mapping[str, object] = getattr(error, "context", None) or {}
+    return _encode({"error": _build_error(problem, context.get("param"))})
+
+
+def frame_error(problem: Problem) -> bytes:
     """Write why a stream breaks off; who reads it knows that it is not whole, as the end is missing."""
-    return b"data: " + build_error(status, code, message) + b"\n\n"
+    return _frame({"error": _build_error(problem, None)})
+
+
+def _build_error(problem: Problem, param: object) -> Json:
+    kind = TYPES.get(problem.status, "api_error")
+    return {"message": problem.detail, "type": kind, "param": param, "code": problem.code}
 
 
 def _build_call(call: ToolCall) -> Json:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    built: Json = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    if call.signature is not None:
+        built["extra_content"] = {"quorate": {"signature": call.signature}}
+    return built
 
 
 def _frame(chunk: Json) -> bytes:

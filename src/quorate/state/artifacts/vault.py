@@ -282,11 +282,15 @@ class Vault:
         yield ready + sealer.finish()
 
     async def _open(self, row: BlobRow, place: str, *, size: int) -> AsyncGenerator[bytes]:
-        opener = Opener(place, size=size, keys=self.keys)
-        async for chunk in self.blobs.get(row.blob):
-            pieces = opener.feed(chunk)
-            while (piece := await self.threads.compute(partial(next, pieces, None), size=size)) is not None:
-                yield piece
+        opener, chunks = Opener(place, size=size, keys=self.keys), self.blobs.get(row.blob)
+        try:
+            async for chunk in chunks:
+                pieces = opener.feed(chunk)
+                while (piece := await self.threads.compute(partial(next, pieces, None), size=size)) is not None:
+                    yield piece
+        finally:  # whoever stops reading leaves no file open
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
         for piece in opener.finish():
             yield piece
 

@@ -196,9 +196,13 @@ class AuditTrail:
                         break
         return found
 
-    async def read_last(self, *, limit: int = 100, match: AuditFilter = EVERYTHING) -> list[AuditRow]:
-        """Return the last rows that fit, in order; raises what `read` raises."""
+    async def read_last(
+        self, *, limit: int = 100, match: AuditFilter = EVERYTHING, below: int | None = None
+    ) -> list[AuditRow]:
+        """Return the last rows that fit, in order; those before row `below` if it is given. Raises as `read` does."""
         upper = (await self.find_head()).seq
+        if below is not None:
+            upper = min(upper, below - 1)
         found, width = list[AuditRow](), max(limit, MAX_ROWS)
         while upper > 0 and len(found) < limit:
             lower = max(0, upper - width)

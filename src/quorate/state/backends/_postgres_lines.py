@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from msgspec import Struct
 
@@ -69,6 +71,8 @@ class Target(Struct, frozen=True, kw_only=True):
     connect_timeout_s: float
     statement_timeout_s: float
     lock_timeout_s: float
+    role: str = ""
+    """As whom statements run, where that is not who logs in."""
 
     @property
     def name(self) -> str:
@@ -100,6 +104,8 @@ async def connect(target: Target, statements: Mapping[str, str]) -> Connection:
         "idle_in_transaction_session_timeout": str(round(target.statement_timeout_s * 1000)),
         **_PLANNING,
     }
+    if target.role:
+        settings["role"] = target.role
     # The driver has no types; its connections have the methods of our protocol.
     dial = cast("Callable[..., Awaitable[Connection]]", asyncpg.connect)  # pyright: ignore[reportUnknownMemberType]
     try:
@@ -140,7 +146,16 @@ class Lines:
         self._wait_s = wait_s
         self._idle: list[Connection] = []
         self._places = asyncio.Semaphore(limit)
-        self._is_closed = False
+        self._closing = asyncio.Event()
+        self._tenant = ""
+        self._whose: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
+        """For which tenant a connection speaks."""
+
+    def bind(self, tenant: str) -> Lines:
+        """Return the same connections, which speak for one tenant while these lines use them."""
+        bound = copy.copy(self)
+        bound._tenant = tenant
+        return bound
 
     async def read(self, row: type[R], statement: str, *values: object) -> list[R]:
         """Return the rows of a statement that changes nothing; asked again once where the connection was lost.
@@ -181,6 +196,8 @@ class Lines:
         try:
             connection = self._take() or await connect(self._target, self.statements)
             try:
+                if self._tenant and self._whose.get(connection) != self._tenant:
+                    await self._speak_for_tenant(connection)
                 yield connection
             except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
                 if is_lost(error):
@@ -198,8 +215,13 @@ class Lines:
             if connection is not None:
                 self._give_back(connection)
 
+    async def _speak_for_tenant(self, connection: Connection) -> None:
+        self._whose.pop(connection, None)
+        await connection.fetch(self.statements["speak_for"], self._tenant)
+        self._whose[connection] = self._tenant
+
     async def _wait_for_place(self) -> None:
-        if self._is_closed:
+        if self._closing.is_set():
             raise Unavailable(f"database {self.name!r} is closed; open it again.", name=self.name)
         if not self._places.locked():
             await self._places.acquire()
@@ -222,7 +244,7 @@ class Lines:
         return None
 
     def _give_back(self, connection: Connection) -> None:
-        if self._is_closed:
+        if self._closing.is_set():
             connection.terminate()
         elif not connection.is_closed():
             self._idle.append(connection)
@@ -235,7 +257,7 @@ class Lines:
 
     async def close(self) -> None:
         """Close what waits; what is in use is closed when it is given back."""
-        self._is_closed = True
+        self._closing.set()
         async with asyncio.TaskGroup() as group:
             for connection in self._idle:
                 group.create_task(_close(connection))

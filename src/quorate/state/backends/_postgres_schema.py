@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from quorate.errors import InvalidInput
+from quorate.errors import InvalidInput, Unavailable
 from quorate.state.backends._postgres_lines import Connection, Lines
 from quorate.state.sql import Migration, load_migrations, load_queries
 
@@ -54,6 +54,23 @@ async def migrate(lines: Lines, schema: str) -> None:
             # Looked up again: whoever had the lock before may have been quicker.
             if migration in await _find_missing(connection, lines, schema=schema, migrations=migrations):
                 await _apply(connection, lines, schema=schema, migration=migration)
+
+
+async def check_migrated(lines: Lines, schema: str) -> None:
+    """Return if the schema is what this version needs.
+
+    Raises:
+        Unavailable: It is not any more, or the database cannot be reached.
+        InvalidInput: A newer version of Quorate has changed it since.
+    """
+    async with lines.borrow(is_write=False) as connection:
+        missing = await _find_missing(connection, lines, schema=schema, migrations=load_migrations("postgres"))
+    if missing:
+        raise Unavailable(
+            f"schema {schema!r} of database {lines.name!r} lacks {len(missing)} of our migrations: it was replaced or "
+            "restored while it was open. Start again, and they are made.",
+            name=lines.name,
+        )
 
 
 async def _apply(connection: Connection, lines: Lines, *, schema: str, migration: Migration) -> None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
+
+from msgspec import structs
 
 from quorate.errors import InvalidInput
 from quorate.ports import Store
@@ -18,7 +21,8 @@ from quorate.state.backends._postgres_leases import PostgresLeases
 from quorate.state.backends._postgres_lines import Lines, Target
 from quorate.state.backends._postgres_log import PostgresLog
 from quorate.state.backends._postgres_queue import open_queue
-from quorate.state.backends._postgres_schema import check_schema, load_statements, migrate
+from quorate.state.backends._postgres_schema import check_migrated, check_schema, load_statements, migrate
+from quorate.state.backends._postgres_tenants import Tenants, check_role, lay_policies
 from quorate.state.backends._postgres_values import PostgresOutbox, PostgresValues
 
 _MAX_QUEUED_BYTES = 128 << 20
@@ -31,6 +35,7 @@ async def open_postgres_store(
     *,
     outbox: bool = False,
     schema: str = "quorate",
+    tenant_role: str = "",
     max_connections: int = 10,
     connect_timeout_s: float = 5.0,
     statement_timeout_s: float = 30.0,
@@ -43,6 +48,8 @@ async def open_postgres_store(
         dsn: The address, such as `postgresql://user:password@host:5432/database`.
         outbox: Whether to keep notices of what others want to hear of.
         schema: Where in the database the tables are.
+        tenant_role: A role of the database under which reads for one tenant run, so that the database itself keeps
+            tenants apart; without one, only our own statements do.
         max_connections: How many connections this store may have, one of which only appends.
         connect_timeout_s: How long to wait for a connection to be made.
         statement_timeout_s: How long one statement may take.
@@ -56,8 +63,12 @@ async def open_postgres_store(
         Forbidden: This user may not do what is needed there.
         Unavailable: It cannot be reached.
     """
-    if max_connections < 2:
-        raise InvalidInput(f"`max_connections` is {max_connections!r}; one appends and one reads, so it is 2 or more.")
+    least = 3 if tenant_role else 2
+    if max_connections < least:
+        raise InvalidInput(
+            f"`max_connections` is {max_connections!r}; one appends, one reads, and one more reads for tenants where "
+            f"they have a role, so it is {least} or more."
+        )
     target = Target(
         dsn=dsn,
         schema=check_schema(schema),
@@ -66,10 +77,16 @@ async def open_postgres_store(
         lock_timeout_s=lock_timeout_s,
     )
     statements = load_statements()
-    lines = Lines(target, statements, limit=max_connections - 1, wait_s=queue_timeout_s)
+    for_tenants = (max_connections - 1) // 2 if tenant_role else 0
+    lines = Lines(target, statements, limit=max_connections - 1 - for_tenants, wait_s=queue_timeout_s)
     writer = Lines(target, statements, limit=1, wait_s=queue_timeout_s)
+    bound: Lines | None = None
     try:
         await migrate(lines, schema)
+        if tenant_role:
+            await lay_policies(lines, schema=schema, role=check_role(tenant_role))
+            as_tenants = structs.replace(target, role=tenant_role)
+            bound = Lines(as_tenants, statements, limit=for_tenants, wait_s=queue_timeout_s)
         committer = Committer(writer, outbox=outbox)
         async with open_queue(
             committer.commit,
@@ -85,7 +102,11 @@ async def open_postgres_store(
                 blobs=PostgresBlobs(lines),
                 leases=PostgresLeases(lines),
                 outbox=PostgresOutbox(lines),
+                check=partial(check_migrated, lines, schema),
+                bind=None if bound is None else Tenants(bound, queue, committer).bind,
             )
     finally:
+        if bound is not None:
+            await bound.close()
         await writer.close()
         await lines.close()

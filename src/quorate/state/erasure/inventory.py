@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
 
@@ -17,13 +16,15 @@ from quorate.state.artifacts.access import Caller, Record
 from quorate.state.artifacts.names import Keys
 from quorate.state.artifacts.search import scan_records
 from quorate.state.artifacts.store import ArtifactStore
-from quorate.state.places import ScopeRef, build_prefix
+from quorate.state.places import ScopeRef, build_prefix, build_submission_place
 from quorate.state.sessions.records import Records
 from quorate.state.sessions.session import Session
 from quorate.state.webhooks import DONE, DUE, build_hook_prefix, build_run_prefix
 
 ENDED = ("completed", "failed", "cancelled", "incomplete")
 PAGE = 200
+ANSWERS = ("responses", "http/answers", "http/once")
+"""Where answers are kept that were given over HTTP: rooms, each of which goes on with tenant and principal."""
 
 
 class Inventory(Struct, frozen=True, kw_only=True):
@@ -112,6 +113,7 @@ class Surveyor:
         prefixes = [
             build_prefix(ScopeRef(scope="user", tenant=self.tenant, id=principal)),
             Keys(self.tenant).of_share("principal", principal),
+            *(f"{room}/{self.tenant}/{principal}/" for room in ANSWERS),
         ]
         for session in sessions:
             prefixes.append(build_prefix(ScopeRef(scope="session", tenant=self.tenant, id=session)))
@@ -173,7 +175,7 @@ class Surveyor:
         events = await self._store.log.read(run, limit=1)
         if not events or not isinstance(events[0], RunCreated) or events[0].idempotency_key is None:
             return []
-        key = f"submit/{self.tenant}/{hashlib.sha256(events[0].idempotency_key.encode()).hexdigest()}"
+        key = build_submission_place(self.tenant, events[0].principal, events[0].idempotency_key)
         return [key] if await self._store.values.get(key) is not None else []
 
     async def find_deliveries(self, run: str) -> list[str]:

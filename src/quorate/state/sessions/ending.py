@@ -11,7 +11,7 @@ from quorate.errors import Conflict, CorruptState, Forbidden
 from quorate.ports import Log
 from quorate.state.sessions.check import check_title
 from quorate.state.sessions.cleanup import CleanupHook, claim, find_pending, run_hooks
-from quorate.state.sessions.records import Records, build_absent
+from quorate.state.sessions.records import Records, build_absent, build_changed
 from quorate.state.sessions.recovery import (
     build_session,
     find_or_rebuild,
@@ -56,14 +56,19 @@ async def open_session(
     return record
 
 
-async def move(parts: Parts, record: Session, status: SessionStatus, *, reason: str) -> Session:
-    """Let a session become something else, and clean up where it ends so.
+async def move(
+    parts: Parts, record: Session, status: SessionStatus, *, reason: str, if_revision: int | None = None
+) -> Session:
+    """Let a session become something else, and clean up where it ends so; with `if_revision`, only that very one.
 
     Raises:
-        Conflict: It does not stand so that this may follow.
+        Conflict: It does not stand so that this may follow, or somebody else changed it.
     """
     moved = await parts.records.change(
-        record.tenant, record.id, lambda fresh: build_moved(parts, fresh, status, reason=reason)
+        record.tenant,
+        record.id,
+        lambda fresh: build_moved(parts, fresh, status, reason=reason),
+        if_revision=if_revision,
     )
     return await run_hooks(parts.records, moved, parts.hooks, clock=parts.clock)
 
@@ -94,15 +99,17 @@ def build_moved(parts: Parts, record: Session, status: SessionStatus, *, reason:
     return claim(structs.replace(moved, ended=now, holds=()), parts.hooks, now=now)
 
 
-async def delete_session(parts: Parts, record: Session) -> DeletedSession:
-    """Clean up after a session and forget it with its runs, the record last.
+async def delete_session(parts: Parts, record: Session, *, if_revision: int | None = None) -> DeletedSession:
+    """Clean up after a session and forget it with its runs, the record last; with `if_revision`, only that very one.
 
     Raises:
-        Conflict: Runs of it are under way, or other sessions go on from them.
+        Conflict: Runs of it are under way, other sessions go on from them, or somebody else changed it.
     """
     await _check_unused(parts, record)
+    if if_revision is not None and record.revision != if_revision:
+        raise build_changed(record, if_revision)
     if not record.is_ended:
-        record = await move(parts, record, "archived", reason="deleted")
+        record = await move(parts, record, "archived", reason="deleted", if_revision=if_revision)
         await _check_unused(parts, record)  # somebody may have begun a turn before
     record = await run_hooks(parts.records, record, parts.hooks, clock=parts.clock)
     runs = [summary.run async for summary in list_session_runs(parts.log, record)]

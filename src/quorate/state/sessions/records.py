@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 from msgspec import structs
 
-from quorate.codec.json import decode, encode
-from quorate.errors import Conflict, CorruptState, InvalidInput, NotFound
+from quorate.codec.json import encode
+from quorate.errors import Conflict, CorruptState, NotFound
 from quorate.ids import check_id
 from quorate.ports import Entry, KeyValue
 from quorate.state.sessions.session import Session
 
 MAX_TRIES = 50
 PAGE = 500
+_decode = msgspec.json.Decoder(
+    Session
+).decode  # its depth was checked when it was kept: to look again takes twice as long
 
 
 def build_absent(session: str) -> NotFound:
     """Build the error for a session that is not there, or not for whoever asks: in the same words."""
     return NotFound(f"There is no session {session!r}: list them with `quorate sessions list`.", session=session)
+
+
+def build_changed(record: Session, expected: int) -> Conflict:
+    """Build the error for a session that another revision was expected of."""
+    return Conflict(
+        f"Session {record.id!r} has revision {record.revision}, not {expected}: somebody else changed it. "
+        "Look at it again and decide anew.",
+        session=record.id,
+        revision=record.revision,
+    )
 
 
 class Records:
@@ -66,12 +80,7 @@ class Records:
             if record is None:
                 raise build_absent(session)
             if if_revision is not None and record.revision != if_revision:
-                raise Conflict(
-                    f"Session {session!r} has revision {record.revision}, not {if_revision}: somebody else changed it. "
-                    "Look at it again and decide anew.",
-                    session=session,
-                    revision=record.revision,
-                )
+                raise build_changed(record, if_revision)
             changed = change(record)
             if changed is record:
                 return record
@@ -107,9 +116,10 @@ def _key(tenant: str, session: str) -> str:
 
 def _read(entry: Entry) -> Session:
     try:
-        record = decode(entry.value, Session, what=entry.key)
-    except InvalidInput as error:
+        record = _decode(entry.value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptState(
-            f"The record of a session does not verify: {error.message} `quorate sessions recover` builds it again."
+            f"The record of a session does not verify: {entry.key} is not valid: {error} `quorate sessions recover` "
+            "builds it again."
         ) from error
     return structs.replace(record, revision=entry.revision)

@@ -22,11 +22,21 @@ async def find_ended(sessions: SessionStore, *, tenant: str, before: float) -> l
 
 
 async def delete_sessions(
-    sessions: SessionStore, ids: Sequence[str], *, tenant: str, report: Callable[[int], object] = lambda _: None
+    sessions: SessionStore,
+    ids: Sequence[str],
+    *,
+    tenant: str,
+    most: int | None = None,
+    report: Callable[[int], object] = lambda _: None,
 ) -> tuple[list[str], dict[str, str]]:
     """Delete sessions, forks before what they go on from; return which are gone, and why others are not.
 
-    `report` is told after each one how many are gone.
+    Args:
+        sessions: Where they are.
+        ids: Which ones.
+        tenant: Whose.
+        most: After how many that are gone the others are left; none is when not given.
+        report: Told after each one how many are gone.
     """
     deleted, kept, left = list[str](), dict[str, str](), [*ids]
     while left:
@@ -39,6 +49,8 @@ async def delete_sessions(
             else:
                 deleted.append(session)
                 report(len(deleted))
+                if len(deleted) == most:
+                    return deleted, kept
         if len(kept) == len(left):
             break
         left = [*kept]

@@ -135,17 +135,20 @@ class SessionStore:
         status: SessionStatus | None = None,
         tag: str | None = None,
         owner: str | None = None,
+        text: str | None = None,
         order: SessionOrder = "newest",
         cursor: str = "",
         limit: int = 50,
     ) -> SessionPage:
         """List the sessions that whoever asks may see and that match all that is given.
 
+        `text` is looked for in ids, titles and tags, whatever its case.
         All records of the tenant are looked at, but with `order="id"`, which reads no more than it must.
 
         Raises:
             InvalidInput: `cursor` is not from a page before.
         """
+        sought = (text or "").casefold()
 
         def is_wanted(record: Session) -> bool:
             return (
@@ -153,6 +156,7 @@ class SessionStore:
                 and status in (None, record.status)
                 and (tag is None or tag in record.tags)
                 and owner in (None, record.principal)
+                and any(sought in words.casefold() for words in (record.id, record.title, *record.tags))
             )
 
         return await build_page(self._records, tenant, is_wanted, order=order, cursor=cursor, limit=limit)
@@ -196,41 +200,85 @@ class SessionStore:
 
         return await self._records.change(tenant, session, change, if_revision=if_revision)
 
-    async def suspend(self, session: str, *, tenant: str, principal: str | None, reason: str = "") -> Session:
+    async def suspend(
+        self,
+        session: str,
+        *,
+        tenant: str,
+        principal: str | None,
+        reason: str = "",
+        if_revision: int | None = None,
+    ) -> Session:
         """Let a session take no turns until it is resumed; runs under way go on. Raises what `complete` raises."""
         record = await open_session(self._parts, session, tenant=tenant, principal=principal, owns=True)
-        return await move(self._parts, record, "suspended", reason=reason)
+        return await move(self._parts, record, "suspended", reason=reason, if_revision=if_revision)
 
-    async def resume(self, session: str, *, tenant: str, principal: str | None, reason: str = "") -> Session:
+    async def resume(
+        self,
+        session: str,
+        *,
+        tenant: str,
+        principal: str | None,
+        reason: str = "",
+        if_revision: int | None = None,
+    ) -> Session:
         """Let a suspended session take turns again. Raises what `complete` raises."""
         record = await open_session(self._parts, session, tenant=tenant, principal=principal, owns=True)
-        return await move(self._parts, record, "active", reason=reason)
+        return await move(self._parts, record, "active", reason=reason, if_revision=if_revision)
 
-    async def complete(self, session: str, *, tenant: str, principal: str | None, reason: str = "") -> Session:
+    async def complete(
+        self,
+        session: str,
+        *,
+        tenant: str,
+        principal: str | None,
+        reason: str = "",
+        if_revision: int | None = None,
+    ) -> Session:
         """End a session whose work is done, and clean up; runs under way go on.
+
+        With `if_revision`, only over that very revision.
 
         Raises:
             NotFound: There is no such session.
             Forbidden: It is shared with whoever asks, who does not own it.
-            Conflict: It does not stand so that this may follow.
+            Conflict: It does not stand so that this may follow, or somebody else changed it.
         """
         record = await open_session(self._parts, session, tenant=tenant, principal=principal, owns=True)
-        return await move(self._parts, record, "completed", reason=reason)
+        return await move(self._parts, record, "completed", reason=reason, if_revision=if_revision)
 
-    async def fail(self, session: str, *, tenant: str, principal: str | None, reason: str = "") -> Session:
+    async def fail(
+        self,
+        session: str,
+        *,
+        tenant: str,
+        principal: str | None,
+        reason: str = "",
+        if_revision: int | None = None,
+    ) -> Session:
         """End a session that came to nothing. Raises what `complete` raises."""
         record = await open_session(self._parts, session, tenant=tenant, principal=principal, owns=True)
-        return await move(self._parts, record, "failed", reason=reason)
+        return await move(self._parts, record, "failed", reason=reason, if_revision=if_revision)
 
-    async def archive(self, session: str, *, tenant: str, principal: str | None, reason: str = "") -> Session:
+    async def archive(
+        self,
+        session: str,
+        *,
+        tenant: str,
+        principal: str | None,
+        reason: str = "",
+        if_revision: int | None = None,
+    ) -> Session:
         """Put a session away for good, ended before or not. Raises what `complete` raises."""
         record = await open_session(self._parts, session, tenant=tenant, principal=principal, owns=True)
-        return await move(self._parts, record, "archived", reason=reason)
+        return await move(self._parts, record, "archived", reason=reason, if_revision=if_revision)
 
-    async def delete(self, session: str, *, tenant: str, principal: str | None) -> DeletedSession:
+    async def delete(
+        self, session: str, *, tenant: str, principal: str | None, if_revision: int | None = None
+    ) -> DeletedSession:
         """Clean up after a session and forget it, its runs and all that was said in them.
 
-        When this is cut off, doing it again does the rest.
+        When this is cut off, doing it again does the rest. With `if_revision`, only that very revision.
 
         Raises:
             NotFound: There is no such session.
@@ -238,7 +286,7 @@ class SessionStore:
             Conflict: Runs of it are under way, or other sessions go on from them.
         """
         record = await open_session(self._parts, session, tenant=tenant, principal=principal, owns=True)
-        return await delete_session(self._parts, record)
+        return await delete_session(self._parts, record, if_revision=if_revision)
 
     async def begin_turn(self, session: str, *, tenant: str, principal: str, run: str = "") -> Turn:
         """Say where a session's next run goes on from; the first turn of a new id creates the session.

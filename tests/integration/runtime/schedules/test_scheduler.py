@@ -10,12 +10,14 @@ import pytest
 from msgspec import structs
 
 from quorate import Agent, Limits, ScriptedModel, Settings
+from quorate.agent.run import PAYER
 from quorate.assembly import open_runtime
 from quorate.errors import Conflict, InvalidInput, NotFound, StorageFull, Unavailable, UnknownName
 from quorate.events import RunCreated
 from quorate.ports import Entry, KeyValue, Store
 from quorate.runtime import Runtime, Worker
 from quorate.runtime.schedules import Cron, Every, Happened, Policy, Schedule, Scheduler, Schedules, Work, run_beside
+from quorate.runtime.schedules.book import MOST_SCHEDULES
 from quorate.state.backends.memory import open_memory_store
 from quorate.testing.clock import ManualClock
 
@@ -65,6 +67,28 @@ class Told(list[Happened]):
     @property
     def words(self) -> list[str]:
         return [happened.what for happened in self]
+
+
+async def test_a_schedules_runs_count_for_the_key_it_was_kept_with(runtime: Runtime, clock: ManualClock) -> None:
+    """What a key with quotas of its own may not do now, it does not put off either."""
+    await Schedules(runtime.for_tenant("default", payer="web/0123")).add(build())
+    clock.advance(60)
+    await Scheduler(runtime).look()
+    [summary] = await runtime.list_runs()
+    created = (await runtime.log.read(summary.run, limit=1))[0]
+    assert isinstance(created, RunCreated)
+    assert created.labels[PAYER] == "web/0123"
+
+
+async def test_a_tenant_has_a_bounded_number_of_schedules(runtime: Runtime) -> None:
+    """One that is there can be replaced all the same."""
+    schedules = Schedules(runtime)
+    await schedules.add(build("a"))
+    for number in range(MOST_SCHEDULES - 1):
+        await runtime.store.values.put(f"schedule/default/b-{number}", b"one that does not read is one, too")
+    with pytest.raises(Conflict, match="no more are kept"):
+        await schedules.add(build("c"))
+    await schedules.add(build("a"), replace=True)
 
 
 async def test_each_moment_is_one_queued_run(runtime: Runtime, clock: ManualClock) -> None:

@@ -16,6 +16,7 @@ from tests.integration.runtime.webhooks.receiver import WAIT_S, ids, open_receiv
 from quorate.errors import Conflict, CorruptState, NotFound, Unauthenticated, Unavailable
 from quorate.ports import Entry, KeyValue, Store
 from quorate.runtime.relay import Relay
+from quorate.runtime.tenants import TenantActs
 from quorate.runtime.webhooks import Webhook, WebhookPolicy, Webhooks, WebhookSink, open_webhooks
 from quorate.runtime.webhooks.delivery import Deliveries, Delivery
 from quorate.runtime.webhooks.records import Records
@@ -79,6 +80,23 @@ async def test_patterns_agents_tenants_and_content(world: World) -> None:
     assert isinstance(event, dict)
     assert event["message"] == OUTPUT
     assert all(OUTPUT not in got.body.decode() for got in world.receiver.got if got is not failed)
+
+
+async def test_nothing_is_told_for_a_tenant_that_is_suspended(world: World) -> None:
+    """What happened waits until it is resumed; others are told meanwhile."""
+    acme = Webhooks(world.runtime.for_tenant("acme"))
+    await acme.add(Webhook(id="all", url=f"{world.receiver.url}/acme"))
+    await world.add()
+    acts = TenantActs(world.runtime, by="boss")
+    await acts.create("acme")
+    await acts.suspend("acme")
+    await world.record("run-1", tenant="acme")
+    await world.record("run-2")
+    await world.deliver()
+    assert {got.path for got in world.receiver.got} == {"/in"}
+    await acts.resume("acme")
+    await world.deliver()
+    assert {got.path for got in world.receiver.got} == {"/in", "/in/acme"}
 
 
 async def test_it_is_retried_with_the_same_id_and_a_new_time(world: World) -> None:

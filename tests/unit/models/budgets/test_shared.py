@@ -6,8 +6,10 @@ import pytest
 from tests.unit.models.budgets.worlds import ask, build, build_reply
 
 from quorate.errors import BudgetExceeded, Unavailable
+from quorate.models.budgets.account import Ask
 from quorate.models.budgets.budgets import Budgets
-from quorate.models.budgets.rules import BudgetRule
+from quorate.models.budgets.rules import BudgetRule, Cap
+from quorate.models.budgets.shared import SharedAccounts
 from quorate.models.cost import NANO
 from quorate.models.ledger import Ledger
 from quorate.models.scripted import After
@@ -170,3 +172,24 @@ async def test_two_processes_lose_nothing_to_each_other(values: Wavering, clock:
     (cap,) = budgets.find_caps(ask().caller, model="openai:gpt-5.2")
     account = await budgets.find(cap)
     assert (account.usd, account.held) == (20 * NANO, {})
+
+
+async def test_no_fraction_is_lost_in_what_a_budget_pays(values: Wavering, clock: ManualClock) -> None:
+    """Prices per token are no whole billionths: what is set aside is never above the budget, not even by one."""
+    accounts = SharedAccounts(values, clock=clock, hold_s=1800.0)
+    for number, (usd, rate) in enumerate(((126217686, 42142.8), (1420939916, 67631.6), (466097003, 39466.3))):
+        cap = Cap(
+            key=f"b/{number}", budget="b", scope="tenant", value="acme", period="day", usd=usd, tokens=None, ttl_s=60.0
+        )
+        assert isinstance(await accounts.take(cap, Ask(0, 0, 32_768, 1, rate)), int)
+        assert 0 < sum(hold.usd for hold in (await accounts.find(cap)).held.values()) <= usd
+
+
+async def test_what_a_dead_process_set_aside_is_not_shown(values: Wavering, clock: ManualClock) -> None:
+    """Nor does it bound anybody: its time is over."""
+    first, second = (SharedAccounts(values, clock=clock, hold_s=1800.0) for _ in range(2))
+    cap = Cap(key="b", budget="b", scope="tenant", value="acme", period="day", usd=100, tokens=None, ttl_s=86_400.0)
+    await first.take(cap, Ask(1, 100, 0, 0, 0.0))
+    assert (await second.find(cap)).held
+    clock.advance(1801)
+    assert (await second.find(cap)).held == {}

@@ -17,7 +17,7 @@ from quorate.state.backends.memory import open_memory_store
 from quorate.state.backup import create_backup, restore_backup
 from quorate.state.erasure import Eraser, read_certificate, verify_erasure
 from quorate.state.erasure.certificate import encode_certificate
-from quorate.state.places import ScopeRef, build_key
+from quorate.state.places import ScopeRef, build_key, build_submission_place
 from quorate.state.sessions.store import SessionStore
 from quorate.testing.clock import ManualClock
 
@@ -55,10 +55,7 @@ async def store(clock: ManualClock) -> AsyncIterator[Store]:
                 other = Share(kind="principal", who="bob" if who == "ada" else "ada")
                 await artifacts.share(mine.id, other, caller=caller)
                 await opened.values.put(build_key(ScopeRef(scope="run", tenant="acme", id=run), "x"), b"1")
-                import hashlib
-
-                digest = hashlib.sha256(f"k-{run}".encode()).hexdigest()
-                await opened.values.put(f"submit/acme/{digest}", b"{}")
+                await opened.values.put(build_submission_place("acme", who, f"k-{run}"), b"{}")
             await opened.values.put(build_key(ScopeRef(scope="user", tenant="acme", id=who), "x"), b"1")
             await opened.values.put(build_key(ScopeRef(scope="session", tenant="acme", id=f"talk-{who}"), "x"), b"1")
         await opened.log.append("run-other", build_runs("run-other", principal="ada", tenant="zeta"), expected=0)

@@ -29,6 +29,24 @@ SELECT pg_advisory_xact_lock(hashtextextended('quorate migrations of ' || $1, 0)
 -- name: note_migration
 INSERT INTO migrations (number, name, breaking, applied) VALUES ($1, $2, $3, {now})
 
+-- name: speak_for
+SELECT set_config('quorate.tenant', $1, false)
+
+-- Rows of one tenant alone: see `_postgres_tenants.py`.
+
+-- name: look_at_tenants
+-- Whether the role is there, may be taken by us and is bound by policies, whether we are not, and what is set up.
+SELECT
+    r.oid IS NOT NULL,
+    coalesce(pg_has_role(current_user, r.oid, 'MEMBER'), false),
+    coalesce(r.rolsuper OR r.rolbypassrls OR pg_has_role(r.oid, c.relowner, 'USAGE'), false),
+    pg_has_role(current_user, c.relowner, 'USAGE'),
+    (SELECT count(*) FROM pg_policies WHERE schemaname = $2 AND policyname = $3)
+FROM (SELECT $1::text AS role) AS w
+LEFT JOIN pg_roles AS r ON r.rolname = w.role
+LEFT JOIN pg_class AS c ON c.relname = 'runs'
+    AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $2)
+
 -- name: keep_commits
 SELECT set_config('synchronous_commit', 'on', false)
 WHERE current_setting('synchronous_commit') IN ('off', 'local')

@@ -16,7 +16,7 @@ from quorate.tools.builtin.net.certificate import TlsReport, inspect_tls
 from quorate.tools.builtin.net.compare import MAX_PATHS, Comparison, PortalReport, compare_paths, find_portal
 from quorate.tools.builtin.net.connect import MAX_PORTS, TcpReport, connect_ports
 from quorate.tools.builtin.net.dns import DnsAnswer, NameServer, RecordType, look_up
-from quorate.tools.builtin.net.http import MAX_REDIRECTS, HttpTiming, Prober
+from quorate.tools.builtin.net.http import MAX_REDIRECTS, FindTrace, HttpTiming, Prober, find_no_trace
 from quorate.tools.builtin.net.ping import PingReport, ping_host
 from quorate.tools.builtin.net.routes import PathReport, RouteReport, find_path, read_routes
 from quorate.tools.builtin.net.trace import Trace, trace_route
@@ -33,7 +33,11 @@ Seconds = Annotated[float, Meta(gt=0, le=20, description="How long to wait, in s
 
 
 def net_tools(
-    policy: ProbePolicy | None = None, *, clock: Clock = SYSTEM_CLOCK, run: Run = run_command
+    policy: ProbePolicy | None = None,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    run: Run = run_command,
+    trace: FindTrace = find_no_trace,
 ) -> list[AnyTool]:
     """Build the tools that probe hosts, each target checked by `policy` (the local operator's by default).
 
@@ -41,9 +45,15 @@ def net_tools(
         policy: Which targets may be probed.
         clock: Where the time of day comes from, for the age of certificates.
         run: What runs `ping` and `traceroute`.
+        trace: Gives the W3C `traceparent` that goes with requests over HTTP, if there is one.
     """
     chosen = policy or ProbePolicy.operator()
-    return [*_host_tools(chosen, run), *_service_tools(chosen, clock), *_web_tools(chosen), *_path_tools(chosen, run)]
+    return [
+        *_host_tools(chosen, run),
+        *_service_tools(chosen, clock),
+        *_web_tools(chosen, trace),
+        *_path_tools(chosen, run),
+    ]
 
 
 def _host_tools(policy: ProbePolicy, run: Run) -> list[AnyTool]:
@@ -107,7 +117,7 @@ def _service_tools(policy: ProbePolicy, clock: Clock) -> list[AnyTool]:
     return [tcp_connect, tls_certificate]
 
 
-def _web_tools(policy: ProbePolicy) -> list[AnyTool]:
+def _web_tools(policy: ProbePolicy, trace: FindTrace) -> list[AnyTool]:
     @tool(effect="idempotent", timeout_s=25)
     async def http_timing(
         url: Url,
@@ -124,7 +134,7 @@ def _web_tools(policy: ProbePolicy) -> list[AnyTool]:
             max_redirects: How many redirects to follow; each is checked like the first URL.
             verify_tls: Whether a certificate that does not hold ends the request.
         """
-        prober = Prober(policy, timeout_s=timeout_s, method=method, verify_tls=verify_tls)
+        prober = Prober(policy, timeout_s=timeout_s, method=method, verify_tls=verify_tls, trace=trace)
         return await prober.measure(url, max_redirects=max_redirects)
 
     @tool(effect="idempotent", timeout_s=90)
@@ -137,7 +147,7 @@ def _web_tools(policy: ProbePolicy) -> list[AnyTool]:
             url: The service, such as `http://127.0.0.1:8080`.
             paths: Paths such as `["/", "/health"]`.
         """
-        return await compare_paths(url, paths, Prober(policy, timeout_s=timeout_s))
+        return await compare_paths(url, paths, Prober(policy, timeout_s=timeout_s, trace=trace))
 
     @tool(effect="idempotent", timeout_s=25)
     async def captive_portal(

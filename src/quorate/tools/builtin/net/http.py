@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -31,6 +31,8 @@ MAX_REDIRECTS = 5
 MAX_BODY_BYTES = 10_000_000
 PHASES = ("dns", "connect", "tls", "send", "first_byte", "download")
 _REDIRECTS = (301, 302, 303, 307, 308)
+FindTrace = Callable[[], str | None]
+"""Gives the W3C `traceparent` that goes with a request, if there is one."""
 HttpStatus = Literal[
     "answered",
     "unresolved",
@@ -43,6 +45,11 @@ HttpStatus = Literal[
     "redirect_blocked",
     "too_many_redirects",
 ]
+
+
+def find_no_trace() -> str | None:
+    """Find none: nobody traces here."""
+    return None
 
 
 class Phases(Struct, frozen=True, kw_only=True):
@@ -139,8 +146,10 @@ class Prober:
         method: Method = "GET",
         verify_tls: bool = True,
         lookup: Lookup | None = None,
+        trace: FindTrace = find_no_trace,
     ) -> None:
         self._policy = policy
+        self._trace = trace
         self._timeout_s = timeout_s
         self._method: Method = method
         self._verify_tls = verify_tls
@@ -200,7 +209,7 @@ class Prober:
     async def _exchange(self, hop: _Hop, ends: float) -> None:
         async with self._connect(hop, ends) as (reader, writer):
             with hop.watch.phase("send"):
-                writer.write(build_request(hop.target, self._method))
+                writer.write(build_request(hop.target, self._method, self._trace() or ""))
                 await writer.drain()
             with hop.watch.phase("first_byte"):
                 first = await reader.read(1)

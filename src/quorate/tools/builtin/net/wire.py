@@ -55,8 +55,14 @@ class Body(Struct, frozen=True, kw_only=True):
     """Its first characters, for a person to recognise; never an instruction."""
 
 
-def build_request(target: WebTarget, method: Method) -> bytes:
-    """Write the request; `target` has passed the grammar, so nothing in it can end a line."""
+def build_request(target: WebTarget, method: Method, trace: str = "") -> bytes:
+    """Write the request; `target` has passed the grammar, so nothing in it can end a line.
+
+    Args:
+        target: Where it goes.
+        method: How it asks.
+        trace: The `traceparent` that goes with it; ours, never anybody's words.
+    """
     lines = (
         f"{method} {target.path} HTTP/1.1",
         f"Host: {target.authority}",
@@ -64,6 +70,7 @@ def build_request(target: WebTarget, method: Method) -> bytes:
         "Accept: */*",
         "Accept-Encoding: identity",
         "Connection: close",
+        *((f"traceparent: {trace}",) if trace else ()),
     )
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 

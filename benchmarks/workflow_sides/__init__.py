@@ -1,0 +1,1 @@
+"""How does each framework run the same graph?"""

@@ -1,0 +1,1 @@
+"""In which ways may several agents work on one task?"""

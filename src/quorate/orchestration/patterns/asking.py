@@ -1,0 +1,73 @@
+"""How is a member asked for something of a given form, and told what does not fit?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from quorate.agent.agent import AnyAgent
+from quorate.codec.json import check_depth
+from quorate.errors import InvalidInput
+from quorate.orchestration.patterns.team import TeamFailed
+from quorate.orchestration.procedure import Work
+
+MAX_REASKS = 2
+"""How often a member is told that its answer does not fit."""
+T = TypeVar("T")
+
+
+def accept(found: object) -> None:
+    """Take whatever has the form."""
+
+
+async def ask_for(
+    procedure: Work, step: str, agent: str, task: str, form: type[T], *, check: Callable[[T], None] = accept
+) -> T:
+    """Ask a member for JSON of a form; it is told what does not fit, a bounded number of times.
+
+    Args:
+        procedure: Makes the step.
+        step: What the step is called; each try has its number behind it.
+        agent: Who is asked.
+        task: What for, the form described.
+        form: What it must be.
+        check: Raises `InvalidInput` when it has the form and does not hold all the same.
+
+    Raises:
+        TeamFailed: The member failed, or its answers never fitted.
+    """
+    fault = ""
+    for number in range(1, MAX_REASKS + 2):
+        told = f"{task}\n\nYour last answer does not hold: {fault}. Mend it." if fault else task
+        outcome = await procedure.ask(f"{step}-{number}", agent, told)
+        if not outcome.is_good:
+            raise TeamFailed(f"{agent!r} failed: {outcome.text}", agent=agent)
+        try:
+            found = read_json(outcome.text, form)
+            check(found)
+        except InvalidInput as error:
+            fault = error.message
+        else:
+            return found
+    raise TeamFailed(f"What {agent!r} answered did not hold after {MAX_REASKS} repairs: {fault}", agent=agent)
+
+
+def read_json(text: str, form: type[T]) -> T:
+    """Read JSON, with or without the fence that models put around it.
+
+    Raises:
+        InvalidInput: It has another form.
+    """
+    bare = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
+    try:
+        check_depth(bare)
+        return msgspec.json.decode(bare, type=form)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise InvalidInput(f"it is not JSON of that form: {error}") from error
+
+
+def list_members(members: Sequence[AnyAgent]) -> str:
+    """List members for a model to choose from."""
+    return "\n".join(f"- {one.name}: {one.description or 'no description'}" for one in members)

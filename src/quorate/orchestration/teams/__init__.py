@@ -1,0 +1,1 @@
+"""How is a team said as a file?"""

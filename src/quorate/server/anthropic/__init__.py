@@ -1,0 +1,1 @@
+"""How do programs that speak Anthropic's protocol use agents and models?"""

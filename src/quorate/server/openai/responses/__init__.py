@@ -1,0 +1,1 @@
+"""How do programs that speak Open Responses use agents and models?"""
