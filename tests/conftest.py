@@ -79,6 +79,7 @@ NEED_EXTRAS = (
     "unit/tools/infra/test_certificates.py",
     "unit/orchestration/test_own",
     "unit/orchestration/test_team",
+    "unit/orchestration/test_vote",
     "unit/orchestration/test_workflow",
     "unit/cli/test_progress",
 )

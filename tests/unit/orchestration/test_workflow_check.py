@@ -21,7 +21,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"id": "x", "workflow": "no"}, "steps[1].workflow: there is no workflow 'no'"),
     ({"id": "x"}, "it has none of them"),
     ({"id": "x", "tool": "add", "ask": "y?"}, "it has `tool` and `ask`"),
-    ({"id": "x", "agent": "helper"}, "steps[1].task: say what the agent is to do"),
+    ({"id": "x", "agent": "helper"}, "steps[1].task: say what is to be done or decided"),
     ({"id": "good", "agent": "helper", "task": "t"}, "'good' is there twice"),
     ({"id": "x", "agent": "helper", "task": "t", "after": ("x",)}, "a step cannot come after itself"),
     ({"id": "x", "agent": "helper", "task": "t", "after": ("god",)}, "needs step 'god', which is not there; did you mean 'good'?"),

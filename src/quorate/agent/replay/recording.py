@@ -39,16 +39,21 @@ from quorate.events import (
     ToolRequested,
     ToolStarted,
     ToolUnknown,
+    VoteCast,
+    VoteClosed,
+    VoteOpened,
 )
 from quorate.messages import ToolResult
 from quorate.tools.define import CRASHED
 
 ENDS = (RunCompleted, RunFailed, RunCancelled, RunIncomplete, RunWaiting)
 """What an attempt writes last."""
+NOTED = (HandoffRequested, HandoffDone, VoteOpened, VoteCast, VoteClosed)
+"""What a procedure notes of itself, and others may note of what they do."""
 DRIVEN = (
     *(RunCreated, RunStarted, RunResumed, *ENDS, ModelRequested, ModelReplied, ModelFailed),
     *(ToolRequested, ToolStarted, ToolFinished, ToolFailed, ToolUnknown, StepStarted, StepFinished),
-    *(StepSkipped, HandoffRequested, HandoffDone),
+    *(StepSkipped, *NOTED),
     *(ApprovalRequested, InputRequested, TimerSet),
 )
 """What the loop itself writes, so that a replay must write it anew; everything else came from outside it."""
@@ -287,6 +292,6 @@ class Script:
 
 def is_given(event: AnyEvent) -> bool:
     """Whether an event came from outside the attempt: a person, a fork, or the work of a tool, which is not called."""
-    if isinstance(event, (HandoffRequested, HandoffDone)) and NOTE not in event.key:
+    if isinstance(event, NOTED) and NOTE not in event.key:
         return True  # work that was given to a process elsewhere was once called so
     return isinstance(event, CONTROLS) or not isinstance(event, DRIVEN) or not event.attempt

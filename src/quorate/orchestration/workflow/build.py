@@ -9,6 +9,7 @@ import msgspec
 from quorate.agent.agent import AnyAgent
 from quorate.agent.compile import build_toolset
 from quorate.errors import Incompatible, InvalidFiles
+from quorate.orchestration.patterns.vote import vote
 from quorate.orchestration.procedure import Work, build_agent
 from quorate.orchestration.workflow.check import Known, check_workflow, read_task
 from quorate.orchestration.workflow.own import FindModel, build_own
@@ -77,7 +78,7 @@ def build_workflow(
     if faults:
         where = f"{source or workflow.name}: "
         raise InvalidFiles(f"workflow {workflow.name!r}", [f"{where}{fault}" for fault in faults])
-    names = {step.agent for step in workflow.steps if step.agent}
+    names = {step.agent for step in workflow.steps if step.agent} | list_voters(workflow)
     inner = {step.workflow for step in workflow.steps if step.workflow}
     members = {name: agents[name] for name in names if name not in workflow.agents}
     for name, own in workflow.agents.items():
@@ -86,6 +87,7 @@ def build_workflow(
         members[name] = build_workflow(
             workflows[name], agents=agents, tools=tools, workflows=workflows, find_model=find_model
         )
+    members |= build_councils(workflow, members)
     called = {name: agent.as_tool().specs()[0].name for name, agent in members.items()}
     prepared = Prepared(workflow, tools=called)
     definition = msgspec.json.encode(workflow).decode()
@@ -106,6 +108,27 @@ def build_workflow(
         limits=Limits(seconds=workflow.timeout_s, tool_calls=3 * workflow.max_steps),
         version=workflow.version,
     )
+
+
+def list_voters(workflow: Workflow) -> set[str]:
+    """List the agents that vote in a workflow's decisions."""
+    return {name for step in workflow.steps if step.decide is not None for name in step.decide.voters}
+
+
+def build_councils(workflow: Workflow, members: Mapping[str, AnyAgent]) -> dict[str, AnyAgent]:
+    """Build the agents that have others decide, one for each decision."""
+    return {
+        step.council: vote(
+            step.council,
+            [members[name] for name in step.decide.voters],
+            step.decide.options,
+            rule=step.decide.rule,
+            quorum=step.decide.quorum,
+            description=step.about,
+        )
+        for step in workflow.steps
+        if step.decide is not None
+    }
 
 
 def list_faults(
@@ -133,7 +156,7 @@ def _prepare_older(work: Work, called: Mapping[str, str]) -> Prepared:
         older = msgspec.json.decode(work.definition, type=Workflow)
     except msgspec.DecodeError as error:
         raise Incompatible(f"Run {work.info.run!r} is of a workflow that this version cannot read: {error}") from error
-    named = {name for step in older.steps for name in (step.agent, step.workflow) if name}
+    named = {name for step in older.steps for name in (step.agent, step.workflow, step.council) if name}
     tools = {step.tool for step in older.steps if step.tool}
     tools |= {step.undo.tool for step in older.steps if step.undo is not None}
     missing = sorted((named - called.keys()) | (tools - work.names))

@@ -12,7 +12,7 @@ from quorate.conditions import compile_condition
 from quorate.errors import InvalidInput, QuorateError
 from quorate.orchestration.workflow.own import check_fields, check_own, suggest
 from quorate.orchestration.workflow.plan import list_needs
-from quorate.orchestration.workflow.spec import Input, InputType, Step, Workflow
+from quorate.orchestration.workflow.spec import Decision, Input, InputType, Step, Workflow
 from quorate.orchestration.workflow.values import NAMES, find_inputs, find_steps, iterate_texts
 from quorate.specs import ToolSpec
 
@@ -153,8 +153,8 @@ def _check_artifacts(workflow: Workflow) -> Iterator[Fault]:
 
 def _check_step(step: Step, workflow: Workflow, known: Known) -> Iterator[Fault]:
     given = {
-        "agent": step.agent, "tool": step.tool, "workflow": step.workflow, "ask": step.ask,
-        "wait_s": step.wait_s, "choose": step.choose,
+        "agent": step.agent, "tool": step.tool, "workflow": step.workflow, "decide": step.decide,
+        "ask": step.ask, "wait_s": step.wait_s, "choose": step.choose,
     }  # fmt: skip
     kinds = [name for name, value in given.items() if value]
     if len(kinds) != 1:
@@ -162,8 +162,8 @@ def _check_step(step: Step, workflow: Workflow, known: Known) -> Iterator[Fault]
         yield Fault(place=(), what=f"a step has exactly one of {', '.join(f'`{name}`' for name in given)}; {said}")
         return
     yield from _check_target(step, known)
-    if step.kind == "agent" and not step.task:
-        yield Fault(place=("task",), what="say what the agent is to do")
+    if step.kind in ("agent", "decide") and not step.task:
+        yield Fault(place=("task",), what="say what is to be done or decided")
     if step.for_each and step.repeat is not None:
         yield Fault(place=("repeat",), what="a step goes over a list or is repeated, not both: nest a workflow")
     for name in sorted(step.after):
@@ -192,6 +192,8 @@ def _check_step(step: Step, workflow: Workflow, known: Known) -> Iterator[Fault]
 def _check_target(step: Step, known: Known) -> Iterator[Fault]:
     if step.kind == "agent" and step.agent not in known.agents:
         yield Fault(place=("agent",), what=_unknown("agent", step.agent, known.agents))
+    elif step.decide is not None:
+        yield from _check_decision(step.decide, known)
     elif step.kind == "workflow":
         inner = known.workflows.get(step.workflow)
         if inner is None:
@@ -210,6 +212,15 @@ def _check_target(step: Step, known: Known) -> Iterator[Fault]:
             yield Fault(place=("tool",), what=_unknown("tool", step.tool, known.tools))
         else:
             yield from _check_arguments(step, spec)
+
+
+def _check_decision(decision: Decision, known: Known) -> Iterator[Fault]:
+    for place, name in enumerate(decision.voters):
+        if name not in known.agents:
+            yield Fault(place=("decide", "voters", place), what=_unknown("agent", name, known.agents))
+    for field, values, least in (("voters", decision.voters, 1), ("options", decision.options, 2)):
+        if len(set(values)) < max(least, len(values)):
+            yield Fault(place=("decide", field), what=f"give at least {least}, each once")
 
 
 def _check_arguments(step: Step, spec: ToolSpec) -> Iterator[Fault]:

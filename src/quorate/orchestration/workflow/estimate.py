@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from quorate.agent.agent import AnyAgent
 from quorate.errors import QuorateError
@@ -184,6 +184,9 @@ class _Walk:
     def _make(self, step: Step, more: Mapping[str, object]) -> tuple[Usage, object]:
         if step.kind == "agent":
             return self._ask(step, more)
+        if step.decide is not None:
+            votes = [self._ask(structs.replace(step, agent=name, decide=None), more)[0] for name in step.decide.voters]
+            return sum(votes, Usage()), {"winner": step.decide.options[0], "why": _write_words(20)}
         if step.kind == "workflow":
             given = self._fill(step.arguments, more)
             inner = self._workflows[step.workflow]

@@ -329,6 +329,8 @@ class WorkflowRun:
         fill, kind = self._expressions.fill, step.kind
         if kind == "agent":
             return self._tools[step.agent], {"task": fill(step.task, values)}
+        if kind == "decide":
+            return self._tools[step.council], {"task": fill(step.task, values)}
         if kind == "ask":
             return "ask", {"question": fill(step.ask, values), "choices": list(step.choices)}
         if kind == "wait":

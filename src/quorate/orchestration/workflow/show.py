@@ -14,6 +14,7 @@ SHAPES = {
     "workflow": ('[["', '"]]'),
     "ask": ('{{"', '"}}'),
     "wait": ('(["', '"])'),
+    "decide": ('(("', '"))'),
     "choose": ('{"', '"}'),
 }
 
@@ -66,6 +67,7 @@ def describe_step(step: Step) -> str:
         "agent": f"agent {step.agent}",
         "tool": f"tool {step.tool}",
         "workflow": f"workflow {step.workflow}",
+        "decide": f"{len(step.decide.voters)} agents vote" if step.decide is not None else "",
         "ask": "asks a person",
         "wait": f"waits {step.wait_s:g} s" if step.wait_s is not None else "",
         "choose": f"one of {', '.join(step.choose)}",

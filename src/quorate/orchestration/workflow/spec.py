@@ -19,7 +19,7 @@ Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 Seconds = Annotated[float, Meta(gt=0, le=366 * 86_400)]
 InputType = Literal["string", "integer", "number", "boolean", "list", "object"]
-StepKind = Literal["agent", "tool", "workflow", "ask", "wait", "choose"]
+StepKind = Literal["agent", "tool", "workflow", "decide", "ask", "wait", "choose"]
 
 
 class StrictLimits(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,8 +76,21 @@ class Undo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """As a step's; `output` is what the step gave."""
 
 
+class Decision(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How agents decide between options."""
+
+    options: tuple[str, ...]
+    """What there is to choose from."""
+    voters: tuple[str, ...]
+    """The agents that vote: the roll."""
+    rule: Literal["plurality", "majority", "unanimous"] = "majority"
+    """Which option wins: most votes, more than half of those that were cast, or all of them; a tie is none."""
+    quorum: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """Which share of the roll must vote."""
+
+
 class Step(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One step: exactly one of `agent`, `tool`, `workflow`, `ask`, `wait_s` and `choose` says of which kind."""
+    """One step: exactly one of `agent`, `tool`, `workflow`, `decide`, `ask`, `wait_s`, `choose` says of which kind."""
 
     id: StepId
     """Its name in the workflow: lower case, digits and `_`."""
@@ -86,11 +99,13 @@ class Step(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     agent: str = ""
     """The agent that does `task`."""
     task: str = ""
-    """What the agent is to do."""
+    """What the agent is to do, or what is to be decided."""
     tool: str = ""
     """The tool that is called with `arguments`."""
     workflow: str = ""
     """The workflow that is run with `arguments` as its inputs."""
+    decide: Decision | None = None
+    """That agents vote on `task`; the step gives `winner`, `why`, `turnout`, `votes` and `ballots`, or fails."""
     arguments: dict[str, object] = {}
     """What a tool or a workflow is given; texts in it are templates."""
     ask: str = ""
@@ -131,12 +146,19 @@ class Step(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How what it did is taken back when the workflow fails after it."""
 
     @property
+    def council(self) -> str:
+        """What the agent is called that has others decide, where they do."""
+        return f"decide-{self.id.replace('_', '-')}" if self.decide is not None else ""
+
+    @property
     def kind(self) -> StepKind:
         """Of which kind it is."""
         if self.tool:
             return "tool"
         if self.workflow:
             return "workflow"
+        if self.decide is not None:
+            return "decide"
         if self.ask:
             return "ask"
         if self.wait_s is not None:
