@@ -87,7 +87,7 @@ def test_the_makefile_lists_every_target() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     listed = set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE))
     phony = set(re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)[0].split())
-    targets = {"help", "setup", "demo", "demo-fleet", "test", "check", "bench", "docs", "soak", "chaos"}
+    targets = {"help", "setup", "demo", "demo-fleet", "test", "coverage", "check", "bench", "docs", "soak", "chaos"}
     assert listed == phony == targets
     recipes = re.findall(r"^[a-z-]+:.*\n((?:\t.*\n)*)", text, re.MULTILINE)
     assert all(recipe.count("\n") <= 2 for recipe in recipes)

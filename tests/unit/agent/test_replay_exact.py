@@ -182,12 +182,12 @@ async def test_a_limit_is_met_again(limits: Limits, limit: str) -> None:
 
 async def test_a_deadline_that_passed_passes_again() -> None:
     """Although no time goes by in a replay; a delegate's own deadline costs its answer only."""
-    agent = Agent("a", model=ScriptedModel([call("hang")] * 3), tools=[hang], limits=Limits(seconds=0.05))
+    agent = Agent("a", model=ScriptedModel([call("hang")] * 50), tools=[hang], limits=Limits(seconds=0.05))
     events = await record(agent)
     assert isinstance(events[-1], RunIncomplete)
     await check(agent, events)
 
-    inner = Agent("inner", model=ScriptedModel([call("hang")] * 3), tools=[hang], limits=Limits(seconds=0.05))
+    inner = Agent("inner", model=ScriptedModel([call("hang")] * 50), tools=[hang], limits=Limits(seconds=0.05))
     outer = Agent("outer", model=ScriptedModel([[call("inner", task="x"), call("look", name="a")], "done"]))
     outer.tools = [inner, look]
     events = await record(outer)
