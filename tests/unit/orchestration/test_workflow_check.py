@@ -152,7 +152,7 @@ def test_toml_yaml_and_python_say_the_same() -> None:
         ("!!python/object/apply:os.system [id]", True, "anchors, aliases and tags are not read"),
         ("- 1", True, "it holds no table"),
         ("a: [", True, "it is not YAML"),
-        ("a: " + "[" * 5_000, True, ""),
+        ("a: " + "[" * 500, True, ""),
     ],
 )
 def test_what_is_no_workflow_is_refused_with_its_place(text: str, is_yaml: bool, told: str) -> None:
