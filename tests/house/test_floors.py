@@ -20,16 +20,17 @@ FLOORS: dict[int, dict[str, tuple[str, ...]]] = {
     1: {"language": ("messages", "specs", "events", "ports", "codec", "conditions")},
     2: {room: (room,) for room in WORKSHOPS},
     3: {"agent": ("agent",)},
-    4: {"orchestration": ("orchestration",), "council": ("council",), "catalog": ("catalog",)},
-    5: {"assembly": ("settings", "runtime", "assembly")},
-    6: {
+    4: {"council": ("council",), "catalog": ("catalog",)},
+    5: {"orchestration": ("orchestration",)},
+    6: {"assembly": ("settings", "runtime", "assembly")},
+    7: {
         "server": ("server",),
         "worker": ("worker",),
         "scheduler": ("scheduler",),
         "testing": ("testing",),
         "functions": ("functions",),
     },
-    7: {"cli": ("cli", "__main__")},
+    8: {"cli": ("cli", "__main__")},
 }
 PLACE = {top: (floor, room) for floor, rooms in FLOORS.items() for room, tops in rooms.items() for top in tops}
 LANGUAGE = FLOORS[1]["language"]
@@ -97,7 +98,7 @@ def test_imports_go_down_or_stay_in_their_room() -> None:
         ("specs", "messages", None),
         ("messages", "specs", "the order is"),
         ("server", "testing", "neighbour"),
-        ("server", "cli", "up from floor 6"),
+        ("server", "cli", "up from floor 7"),
         ("cli", "server", None),
         ("cli", "utils", "not a room"),
     ],

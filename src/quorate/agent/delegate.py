@@ -42,7 +42,7 @@ from quorate.ports import Model, RunContext, Sharing
 from quorate.specs import Limits, ToolSpec
 from quorate.tools.define import fail
 
-_STOPS = (Waiting, Cancelled, Fenced, StorageFull, Unavailable, CorruptState, Incompatible, Nondeterministic)
+STOPS = (Waiting, Cancelled, Fenced, StorageFull, Unavailable, CorruptState, Incompatible, Nondeterministic)
 """What ends or rests the whole run, not just the delegate's part."""
 _DELTAS = (TextDelta, ThinkingDelta, ToolCallDelta, Progress)
 
@@ -170,7 +170,7 @@ async def work_for(
             async for item in items:
                 if isinstance(item, _DELTAS):
                     journal.emit(item)
-    except _STOPS:
+    except STOPS:
         raise
     except QuorateError as error:
         return _tell_failure(child, call, error)

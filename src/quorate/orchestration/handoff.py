@@ -14,6 +14,8 @@ from quorate.agent.agent import AnyAgent
 from quorate.agent.compile import Compiled
 from quorate.agent.delegate import work_for
 from quorate.agent.output import Output
+from quorate.agent.procedure.asking import TeamFailed
+from quorate.agent.procedure.work import Work
 from quorate.agent.run import Run
 from quorate.errors import Incomplete, InvalidInput, UnknownName
 from quorate.events import AnyEvent, HandoffDone, HandoffRequested, ModelReplied, ToolFailed, ToolFinished
@@ -28,8 +30,7 @@ from quorate.messages import (
     build_keys,
     build_user_message,
 )
-from quorate.orchestration.patterns.team import Contribution, TeamFailed, TeamReport, build_team
-from quorate.orchestration.procedure import Work
+from quorate.orchestration.patterns.team import Contribution, TeamReport, build_team
 from quorate.ports import Model, RunContext
 from quorate.specs import FINAL_TOOL, Limits, ModelProfile, Request, ToolSpec
 from quorate.tools.define import fail

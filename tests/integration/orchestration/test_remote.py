@@ -284,7 +284,7 @@ async def test_a_remote_agent_is_a_tool_of_a_local_one(bus: Bus, store: Store) -
 
 
 async def test_a_remote_run_is_in_the_trace_of_the_call_that_asked_for_it(bus: Bus, store: Store) -> None:
-    """One trace, whichever process recorded what: its root stands below the caller's tool call. row: A8"""
+    """One trace, whichever process recorded what: its root stands below the caller's tool call. Part of row A8."""
     async with serving(bus, store) as runtime:
         lead = Agent("lead", tools=[remote(bus)], model=ScriptedModel([call("net", task="look"), "it is open"]))
         result = await lead.run("find out")

@@ -8,10 +8,10 @@ import pytest
 
 from quorate import Agent, ScriptedModel
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.asking import TeamFailed
 from quorate.agent.replay.exact import replay_exactly
 from quorate.errors import InvalidInput, UnknownName, UpstreamError
 from quorate.orchestration.patterns.assigning import STRATEGIES, Strategy, Turn, assign_to, assigned
-from quorate.orchestration.patterns.team import TeamFailed
 
 DOWN = UpstreamError("The provider is down.")
 

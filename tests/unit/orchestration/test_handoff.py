@@ -9,13 +9,13 @@ from msgspec import Struct
 from tests.unit.orchestration.test_procedure import answer_all, build_member, pay
 
 from quorate import Agent, MemoryLog, ScriptedModel
+from quorate.agent.procedure.asking import TeamFailed
 from quorate.agent.replay.exact import replay_exactly
 from quorate.errors import InvalidInput, UnknownName
 from quorate.events import HandoffDone, HandoffRequested
 from quorate.messages import Message
 from quorate.models.scripted import call
 from quorate.orchestration.handoff import Transfer, handoff
-from quorate.orchestration.patterns.team import TeamFailed
 from quorate.specs import ModelProfile
 from quorate.tools.toolsets import Approved
 

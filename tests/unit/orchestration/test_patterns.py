@@ -9,6 +9,7 @@ from tests.unit.orchestration.test_procedure import build_member
 
 from quorate import Agent, ScriptedModel
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.asking import TeamFailed
 from quorate.agent.replay.exact import replay_exactly
 from quorate.errors import InvalidInput, UnknownName, UpstreamError
 from quorate.events import ModelRequested, StepStarted
@@ -23,7 +24,7 @@ from quorate.orchestration.patterns.hybrid import hybrid
 from quorate.orchestration.patterns.leader import leader_follower
 from quorate.orchestration.patterns.peers import peers
 from quorate.orchestration.patterns.pipeline import pipeline
-from quorate.orchestration.patterns.team import TeamFailed, TeamReport
+from quorate.orchestration.patterns.team import TeamReport
 
 DOWN = UpstreamError("The provider is down.")
 
@@ -246,14 +247,14 @@ PROFILES = [
 
 @pytest.mark.parametrize(("profile", "mode"), PROFILES)
 def test_a_task_gets_the_pattern_that_fits(profile: TaskProfile, mode: str) -> None:
-    """part of row D11"""
+    """part of row D11 row: D11"""
     choice = choose_mode(profile)
     assert choice.mode == mode
     assert choice.why.startswith(f"{mode}: ")
 
 
 def test_history_changes_the_choice_and_is_named() -> None:
-    """part of row D11"""
+    """part of row D11 row: D11"""
     profile = TaskProfile(risk="medium")
     assert choose_mode(profile).mode == "peers"
     history = {"peers": Record(runs=20, good=1), "broadcast": Record(runs=20, good=19)}

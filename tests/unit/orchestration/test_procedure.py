@@ -8,11 +8,14 @@ import pytest
 
 from quorate import Agent, MemoryLog, ScriptedModel, tool
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.build import build_agent
+from quorate.agent.procedure.outcome import Outcome
+from quorate.agent.procedure.together import Candidate, race, side_by_side
+from quorate.agent.procedure.work import Work
 from quorate.agent.replay.exact import replay_exactly
 from quorate.errors import Conflict, UnknownName, Waiting
 from quorate.events import ApprovalDecided, ApprovalRequested, StepSkipped, ToolFailed, ToolFinished, ToolStarted
 from quorate.models.scripted import After
-from quorate.orchestration.procedure import Candidate, Outcome, Work, build_agent, race, side_by_side
 from quorate.tools.toolsets import Approved
 
 

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Sequence
 
 from quorate import MemoryLog, tool
+from quorate.agent.procedure.build import build_agent
+from quorate.agent.procedure.outcome import Outcome
+from quorate.agent.procedure.together import side_by_side
+from quorate.agent.procedure.work import Work
 from quorate.agent.replay.exact import replay_exactly
 from quorate.errors import TooLarge
 from quorate.events import AnyEvent, ToolFailed, ToolFinished, ToolStarted
-from quorate.orchestration.procedure import Outcome, Work, build_agent, side_by_side
 
 MOST = 50_000
 

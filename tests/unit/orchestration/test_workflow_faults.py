@@ -12,11 +12,14 @@ from tests.unit.orchestration.test_workflow_run import broken, build, fail, plus
 
 from quorate import Agent, Limits, MemoryLog, ScriptedModel, tool
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.build import build_agent
+from quorate.agent.procedure.outcome import Outcome
+from quorate.agent.procedure.together import Candidate, race
+from quorate.agent.procedure.work import Work
 from quorate.agent.replay.exact import replay_exactly
 from quorate.errors import NotFound, Unavailable
 from quorate.events import AnyEvent, RunFailed, ToolFailed, ToolFinished, ToolStarted
 from quorate.models.scripted import After
-from quorate.orchestration.procedure import Candidate, Outcome, Work, build_agent, race
 from quorate.orchestration.workflow.build import build_workflow
 from quorate.orchestration.workflow.run import StepFailed
 from quorate.orchestration.workflow.spec import Input, Step, Undo, Workflow

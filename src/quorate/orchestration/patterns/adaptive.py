@@ -8,10 +8,10 @@ from typing import Literal, get_args
 from msgspec import Struct
 
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.asking import TeamFailed, ask_for
+from quorate.agent.procedure.work import Work
 from quorate.errors import InvalidInput
-from quorate.orchestration.patterns.asking import ask_for
-from quorate.orchestration.patterns.team import TeamFailed, TeamReport, build_team, read_contribution
-from quorate.orchestration.procedure import Work
+from quorate.orchestration.patterns.team import TeamReport, build_team, read_contribution
 from quorate.specs import Limits
 
 Mode = Literal["pipeline", "broadcast", "leader_follower", "peers", "hierarchy", "cascade", "competitive", "collective"]

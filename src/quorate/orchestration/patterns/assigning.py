@@ -16,10 +16,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.asking import TeamFailed
+from quorate.agent.procedure.work import Work
 from quorate.errors import InvalidInput, UnknownName
 from quorate.orchestration.patterns.hierarchy import Part, choose_worker
-from quorate.orchestration.patterns.team import Contribution, TeamFailed, TeamReport, build_team, read_contribution
-from quorate.orchestration.procedure import Work
+from quorate.orchestration.patterns.team import Contribution, TeamReport, build_team, read_contribution
 from quorate.ports import RunContext
 from quorate.specs import Limits
 from quorate.tools.define import AnyTool, tool

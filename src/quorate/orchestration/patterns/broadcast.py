@@ -10,17 +10,18 @@ from typing import Literal, cast, get_args
 import msgspec
 
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.asking import TeamFailed
+from quorate.agent.procedure.together import AT_ONCE, side_by_side
+from quorate.agent.procedure.work import Work
 from quorate.errors import UnknownName
 from quorate.orchestration.patterns.team import (
     Contribution,
-    TeamFailed,
     TeamReport,
     build_team,
     read_contribution,
     require_good,
     write_output,
 )
-from quorate.orchestration.procedure import AT_ONCE, Work, side_by_side
 from quorate.specs import Limits
 
 Aggregation = Literal["first_success", "majority", "concat", "merge", "average"]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from quorate.agent.agent import AnyAgent
-from quorate.orchestration.patterns.team import TeamFailed, TeamReport, build_team, read_contribution
-from quorate.orchestration.procedure import Candidate, Outcome, Work, race
+from quorate.agent.procedure.asking import TeamFailed
+from quorate.agent.procedure.outcome import Outcome
+from quorate.agent.procedure.together import Candidate, race
+from quorate.agent.procedure.work import Work
+from quorate.orchestration.patterns.team import TeamReport, build_team, read_contribution
 from quorate.specs import Limits
 
 Accept = Callable[[object], bool]

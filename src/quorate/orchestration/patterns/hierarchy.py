@@ -9,11 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec import Struct
 
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.asking import TeamFailed, ask_for, list_members
+from quorate.agent.procedure.together import side_by_side
+from quorate.agent.procedure.work import Work
 from quorate.errors import InvalidInput
-from quorate.orchestration.patterns.asking import ask_for, list_members
 from quorate.orchestration.patterns.leader import MAX_PARTS, integrate
-from quorate.orchestration.patterns.team import Contribution, TeamFailed, TeamReport, build_team, read_contribution
-from quorate.orchestration.procedure import Work, side_by_side
+from quorate.orchestration.patterns.team import Contribution, TeamReport, build_team, read_contribution
 from quorate.specs import Limits
 
 LOAD = 0.1

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.asking import TeamFailed, ask_for, list_members
+from quorate.agent.procedure.work import Work
 from quorate.errors import InvalidInput
-from quorate.orchestration.patterns.asking import ask_for, list_members
 from quorate.orchestration.patterns.leader import Assignments, check_assignments
 from quorate.orchestration.patterns.team import (
     Contribution,
-    TeamFailed,
     TeamReport,
     build_team,
     read_contribution,
     show_contributions,
 )
-from quorate.orchestration.procedure import Work
 from quorate.specs import Limits
 
 MAX_REWORK = 5

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.together import side_by_side
+from quorate.agent.procedure.work import Work
 from quorate.errors import InvalidInput
 from quorate.orchestration.patterns.broadcast import COMBINERS, Aggregation, Combine
 from quorate.orchestration.patterns.team import (
@@ -16,7 +18,6 @@ from quorate.orchestration.patterns.team import (
     show_contributions,
     write_output,
 )
-from quorate.orchestration.procedure import Work, side_by_side
 from quorate.specs import Limits
 
 MAX_ROUNDS = 5

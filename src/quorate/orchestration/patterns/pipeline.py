@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.asking import TeamFailed
+from quorate.agent.procedure.work import Work
 from quorate.orchestration.patterns.team import (
     Contribution,
-    TeamFailed,
     TeamReport,
     build_team,
     read_contribution,
     show_contributions,
 )
-from quorate.orchestration.procedure import Work
 from quorate.specs import Limits
 
 

@@ -9,8 +9,11 @@ import msgspec
 from msgspec import Struct
 
 from quorate.agent.agent import AnyAgent
-from quorate.errors import InvalidInput, QuorateError
-from quorate.orchestration.procedure import Outcome, Work, build_agent
+from quorate.agent.procedure.asking import TeamFailed
+from quorate.agent.procedure.build import build_agent
+from quorate.agent.procedure.outcome import Outcome
+from quorate.agent.procedure.work import Work
+from quorate.errors import InvalidInput
 from quorate.specs import Limits
 
 MAX_SHOWN = 20_000
@@ -39,12 +42,6 @@ class TeamReport(Struct, frozen=True, kw_only=True):
     """Why this is the answer, where there was a choice."""
     contributions: tuple[Contribution, ...] = ()
     """What each member gave, in the order of the work."""
-
-
-class TeamFailed(QuorateError):
-    """No member of a team gave what its answer needs."""
-
-    code = "team_failed"
 
 
 _REPORT = frozenset(TeamReport.__struct_fields__)

@@ -10,11 +10,12 @@ import msgspec
 from msgspec import Struct
 
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.asking import TeamFailed, ask_for
+from quorate.agent.procedure.build import build_agent
+from quorate.agent.procedure.together import side_by_side
+from quorate.agent.procedure.work import Work
 from quorate.errors import InvalidInput, QuorateError, UnknownName
 from quorate.events import VoteCast, VoteClosed, VoteOpened
-from quorate.orchestration.patterns.asking import ask_for
-from quorate.orchestration.patterns.team import TeamFailed
-from quorate.orchestration.procedure import Work, build_agent, side_by_side
 from quorate.specs import Limits
 
 Rule = Literal["plurality", "majority", "unanimous"]

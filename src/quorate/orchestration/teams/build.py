@@ -9,6 +9,9 @@ import msgspec
 
 from quorate.agent.agent import AnyAgent
 from quorate.agent.compile import build_toolset
+from quorate.agent.procedure.build import ProcedureTool, build_agent
+from quorate.agent.procedure.together import AT_ONCE
+from quorate.agent.procedure.work import Work
 from quorate.conditions import compile_condition
 from quorate.errors import Incompatible, InvalidFiles, QuorateError
 from quorate.orchestration.handoff import MAX_HOPS, Transfer, handoff
@@ -24,7 +27,6 @@ from quorate.orchestration.patterns.leader import leader_follower
 from quorate.orchestration.patterns.peers import peers
 from quorate.orchestration.patterns.pipeline import pipeline
 from quorate.orchestration.patterns.team import TeamReport
-from quorate.orchestration.procedure import AT_ONCE, ProcedureTool, Work, build_agent
 from quorate.orchestration.teams.spec import NEEDS, TAKES, Pattern, Team, list_parts
 from quorate.orchestration.workflow.check import Fault
 from quorate.orchestration.workflow.own import FindModel, build_own, check_limits, check_own, suggest

@@ -8,9 +8,10 @@ import msgspec
 
 from quorate.agent.agent import AnyAgent
 from quorate.agent.compile import build_toolset
+from quorate.agent.procedure.build import build_agent
+from quorate.agent.procedure.work import Work
 from quorate.errors import Incompatible, InvalidFiles
 from quorate.orchestration.patterns.vote import vote
-from quorate.orchestration.procedure import Work, build_agent
 from quorate.orchestration.workflow.check import Known, check_workflow, read_task
 from quorate.orchestration.workflow.own import FindModel, build_own
 from quorate.orchestration.workflow.run import Prepared, WorkflowRun

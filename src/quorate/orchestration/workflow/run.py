@@ -14,8 +14,11 @@ from typing import cast
 
 import msgspec
 
+from quorate.agent.delegate import STOPS
+from quorate.agent.procedure.outcome import Outcome
+from quorate.agent.procedure.together import build_waiting, side_by_side
+from quorate.agent.procedure.work import Work
 from quorate.errors import Cancelled, Incomplete, InvalidInput, QuorateError, TooLarge, Waiting
-from quorate.orchestration.procedure import STOPS, Outcome, Work, build_waiting, side_by_side
 from quorate.orchestration.workflow.plan import find_failure, list_needs, plan_moves, view_report
 from quorate.orchestration.workflow.spec import Step, StepReport, Workflow, WorkflowReport
 from quorate.orchestration.workflow.values import Expressions
@@ -151,9 +154,9 @@ class WorkflowRun:
     def _is_recorded(self, step: Step) -> bool:
         """Whether an earlier attempt has made a step, so that nothing of it is left to do."""
         for number in range(1, step.retries + 2):
-            result = self._work.find_result(step.id, attempt=number)
-            if result is None or not result.is_error:
-                return result is not None
+            settled = self._work.find_settled(step.id, attempt=number)
+            if settled is None or not settled.result.is_error:
+                return settled is not None
         return True
 
     async def _drop(self, held: dict[str, Waiting]) -> bool:
@@ -317,8 +320,8 @@ class WorkflowRun:
                 await self._work.call(f"{name}.wait", "wait", {"seconds": wait_s}, attempt=number)
             outcome = await self._work.call(name, tool, arguments, attempt=number, timeout_s=step.timeout_s)
             if self._work.is_resumed:
-                place = self._work.find_place(name, attempt=number)
-                last = math.inf if place is None else place
+                settled = self._work.find_settled(name, attempt=number)
+                last = math.inf if settled is None else settled.seq
                 self._ended[step.id] = max(self._ended.get(step.id, last), last)
             report = _read(step, outcome, tries=number)
             if report.is_good:

@@ -8,14 +8,19 @@ from typing import TypeVar
 import msgspec
 
 from quorate.agent.agent import AnyAgent
+from quorate.agent.procedure.work import Work
 from quorate.codec.json import check_depth
-from quorate.errors import InvalidInput
-from quorate.orchestration.patterns.team import TeamFailed
-from quorate.orchestration.procedure import Work
+from quorate.errors import InvalidInput, QuorateError
 
 MAX_REASKS = 2
 """How often a member is told that its answer does not fit."""
 T = TypeVar("T")
+
+
+class TeamFailed(QuorateError):
+    """No member of a team gave what its answer needs."""
+
+    code = "team_failed"
 
 
 def accept(found: object) -> None:
