@@ -220,6 +220,8 @@ class InputRequested(Event, frozen=True, tag="input.requested", gc=False):
     choices: tuple[str, ...] = ()
     """What may be answered; anything when empty."""
     expires: float | None = None
+    of: str = ""
+    """The principal who alone may answer; anyone who may answer at all when empty."""
 
 
 class InputGiven(Event, frozen=True, tag="input.given", gc=False):
@@ -328,6 +330,27 @@ class VoteOpened(Event, frozen=True, tag="vote.opened", gc=False):
     roll: tuple[str, ...]
     rule: str
     quorum: float
+    decision: str = ""
+    """The id of the decision that it is a ballot of."""
+    round: int = 1
+    """Which ballot of the decision it is, from 1."""
+    weights: tuple[float, ...] = ()
+    """What each vote weighs, in the order of the roll; all the same when empty."""
+    groups: tuple[str, ...] = ()
+    """Which voters are alike, such as by their model, in the order of the roll."""
+    keys: tuple[str, ...] = ()
+    """With which Ed25519 keys voters sign, in the order of the roll; empty for one who does not."""
+    tie: str = "refuse"
+    priority: tuple[str, ...] = ()
+    seed: int = 0
+    abstentions: str = "present"
+    silence: str = "absent"
+    secret: bool = False
+    """Whether no ballot is shown before the last one is in."""
+    deadline: float | None = None
+    """Wall time after which no ballot counts."""
+    topic: str = ""
+    """What it is about, as far as trust in the voters goes."""
 
 
 class VoteCast(Event, frozen=True, tag="vote.cast", gc=False):
@@ -335,7 +358,25 @@ class VoteCast(Event, frozen=True, tag="vote.cast", gc=False):
 
     voter: str
     choice: str
+    """What it voted for, for people; the whole is in `ballot`."""
     reason: str = ""
+    decision: str = ""
+    round: int = 1
+    ballot: str = ""
+    """The ballot as JSON."""
+    signature: str = ""
+    """By whom it was signed and how, over the decision, the round, the terms, the voter and the ballot."""
+
+
+class VoteRefused(Event, frozen=True, tag="vote.refused", gc=False):
+    """A ballot does not count, or a member on the roll cast none that does."""
+
+    voter: str
+    why: str
+    """Such as `late`, `forged`, `double`, `failed`."""
+    detail: str = ""
+    decision: str = ""
+    round: int = 1
 
 
 class VoteClosed(Event, frozen=True, tag="vote.closed", gc=False):
@@ -343,6 +384,31 @@ class VoteClosed(Event, frozen=True, tag="vote.closed", gc=False):
 
     winner: str | None
     turnout: float
+    decision: str = ""
+    round: int = 1
+    status: str = ""
+    """Such as `decided`, `tied`, `no_quorum`."""
+    why: str = ""
+    points: dict[str, float] = {}
+    """What each option got, in the measure of the rule."""
+    margin: float | None = None
+    dissent: tuple[str, ...] = ()
+    """Who voted for something else than the winner."""
+
+
+class VoteDecided(Event, frozen=True, tag="vote.decided", gc=False):
+    """A decision was made, or it is certain that none is."""
+
+    winner: str | None
+    decision: str
+    by: str
+    """What made it: `vote`, `arbiter`, `person`; `none` where nothing did."""
+    why: str
+    rounds: int = 1
+    digest: str = ""
+    """SHA-256 over everything that was noted of the decision."""
+    seal: str = ""
+    """HMAC-SHA-256 over the digest, where the council has a secret."""
 
 
 class StepStarted(Event, frozen=True, tag="step.started", gc=False):
@@ -401,7 +467,9 @@ AnyEvent = (
     | GuardBlocked
     | VoteOpened
     | VoteCast
+    | VoteRefused
     | VoteClosed
+    | VoteDecided
     | StepStarted
     | StepFinished
     | StepSkipped

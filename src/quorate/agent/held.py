@@ -112,7 +112,7 @@ def build_question(held: Waiting, call: ToolCall) -> tuple[Callable[..., AnyEven
     if "due" in facts:
         return TimerSet, {"due": facts["due"]}
     if "question" in facts:
-        asked = {name: facts[name] for name in ("question", "choices", "expires") if name in facts}
+        asked = {name: facts[name] for name in ("question", "choices", "expires", "of") if name in facts}
         return InputRequested, asked
     if facts.get("digest") is None:
         return None

@@ -104,12 +104,12 @@ class Journal:
             self._known = {}  # most runs are never resumed: a thousand at once do without
         self._known[event.key] = event
 
-    def write(self, kind: Callable[..., AnyEvent], key: str = "", **facts: object) -> None:
-        """Note an event; `commit` records it."""
+    def write(self, kind: Callable[..., AnyEvent], key: str = "", **facts: object) -> AnyEvent:
+        """Note an event and return it; `commit` records it."""
         self._seq += 1
-        self._pending.append(
-            kind(run=self.run, seq=self._seq, time=self._now(), key=key, attempt=self.attempt, **facts)
-        )
+        event = kind(run=self.run, seq=self._seq, time=self._now(), key=key, attempt=self.attempt, **facts)
+        self._pending.append(event)
+        return event
 
     async def approach(self, key: str) -> None:
         """Wait until a step may begin that no model asked for: at once, except where a recorded order is kept."""

@@ -12,6 +12,7 @@ from quorate.clock import Clock
 from quorate.errors import Unavailable
 from quorate.events import AnyEvent
 from quorate.messages import Delta, Embeddings, Progress, Reply, StreamItem, ToolCall, ToolResult
+from quorate.ports.store import KeyValue
 from quorate.specs import EmbedRequest, Limits, ModelProfile, Request, ToolSpec
 
 Deps = TypeVar("Deps", covariant=True)
@@ -240,6 +241,14 @@ class Services(Protocol):
         """Open artifacts for a call."""
         ...
 
+    def open_values(self, context: RunContext[object], room: str) -> KeyValue:
+        """Open what a room, such as `memory`, keeps for the tenant: keys begin behind `<room>/<tenant>/`.
+
+        Raises:
+            InvalidInput: There is no such room for runs.
+        """
+        ...
+
     def open_child(self, sharing: Sharing, path: str) -> Services:
         """Build what a delegate at `path` may reach."""
         ...
@@ -306,6 +315,10 @@ class RunContext(Struct, Generic[Deps], frozen=True, kw_only=True):
     def artifacts(self) -> RunArtifacts:
         """Artifacts; raises what `state` raises."""
         return self._find_services().open_artifacts(self)
+
+    def open_values(self, room: str) -> KeyValue:
+        """Open what a room keeps for the tenant; raises what `state` raises, and `InvalidInput` for no room of runs."""
+        return self._find_services().open_values(self, room)
 
     def _find_services(self) -> Services:
         if self.services is None:

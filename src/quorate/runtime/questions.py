@@ -210,6 +210,7 @@ def build_input(events: Sequence[AnyEvent], key: str, *, text: str, by: str, now
     Raises:
         NotFound: Nothing was asked there.
         Conflict: It was answered already, or it is too late.
+        Forbidden: Somebody else is asked.
         InvalidInput: It asks for something else, or the text is none of the choices.
         TooLarge: The text is too long.
     """
@@ -243,6 +244,10 @@ def _check_answerer(events: Sequence[AnyEvent], question: Question, by: str) -> 
         raise InvalidInput(f"{by[:80]!r} is no name of somebody who answers: use 1 to {MAX_NAME} printable characters.")
     created = events[0]
     principal = created.principal if isinstance(created, RunCreated) else ""
+    if isinstance(question, InputRequested) and question.of and by != question.of:
+        raise Forbidden(
+            f"Run {question.run!r} asks {question.of!r} under {question.key!r}, and nobody else.", run=question.run
+        )
     if isinstance(question, ApprovalRequested) and question.by_other and by == principal:
         raise Forbidden(
             f"{by!r} asked for run {question.run!r}, so somebody else must answer {question.key!r}.", run=question.run

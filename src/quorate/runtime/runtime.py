@@ -657,7 +657,9 @@ class Runtime:
             log=self.log,
             clock=self.clock,
             owner=self.owner.id,
-            services=RunServices(state=lambda: self.state, artifacts=lambda: self.artifacts),
+            services=RunServices(
+                state=lambda: self.state, artifacts=lambda: self.artifacts, values=lambda: self.store.values
+            ),
             wrap=self._wrap,
             wrap_model=TracedModel if self._is_traced else None,
         )

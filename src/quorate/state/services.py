@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from quorate.ports import RunArtifacts, RunContext, RunState, Services, Sharing
+from quorate.errors import UnknownName
+from quorate.ids import check_id
+from quorate.ports import KeyValue, RunArtifacts, RunContext, RunState, Services, Sharing
 from quorate.state.artifacts import ArtifactStore, RunArtifactsView
+from quorate.state.confined import ConfinedValues
 from quorate.state.scopes import RunStateView, StateStore
+
+ROOMS = ("decision", "memory", "trust")
+"""What runs share within a tenant beside stored values and artifacts."""
 
 
 class RunServices:
@@ -20,10 +26,12 @@ class RunServices:
         *,
         state: Callable[[], StateStore],
         artifacts: Callable[[], ArtifactStore],
+        values: Callable[[], KeyValue],
         path: tuple[tuple[Sharing, str], ...] = (),
     ) -> None:
         self._state = state
         self._artifacts = artifacts
+        self._values = values
         self._path = path
 
     def open_state(self, context: RunContext[object]) -> RunState:
@@ -37,6 +45,18 @@ class RunServices:
         """Open artifacts for a call."""
         return RunArtifactsView.of(self._artifacts(), context)
 
+    def open_values(self, context: RunContext[object], room: str) -> KeyValue:
+        """Open what a room keeps for the tenant.
+
+        Raises:
+            UnknownName: There is no such room for runs.
+        """
+        if room not in ROOMS:
+            raise UnknownName("room", room, ROOMS)
+        return ConfinedValues(self._values(), f"{room}/{check_id(context.tenant, 'tenant')}/")
+
     def open_child(self, sharing: Sharing, path: str) -> Services:
         """Build what a delegate at `path` may reach."""
-        return RunServices(state=self._state, artifacts=self._artifacts, path=(*self._path, (sharing, path)))
+        return RunServices(
+            state=self._state, artifacts=self._artifacts, values=self._values, path=(*self._path, (sharing, path))
+        )

@@ -214,12 +214,29 @@ class Work:
             await self._run.journal.approach(key)
             self._run.journal.write(StepSkipped, key, name=step, reason=reason)
 
-    async def note(self, step: str, kind: Callable[..., AnyEvent], **facts: object) -> None:
-        """Note an event of the procedure's own, once."""
-        key = f"{self._path}1/note/{step}"
-        if self._run.journal.find(key) is None:
-            await self._run.journal.approach(key)
-            self._run.journal.write(kind, key, **facts)
+    def find_note(self, step: str) -> AnyEvent | None:
+        """Find what an earlier attempt at the run noted under a name; `None` where it did not."""
+        return self._run.journal.find(self._build_note_key(step))
+
+    async def note(self, step: str, kind: Callable[..., AnyEvent], **facts: object) -> AnyEvent:
+        """Note an event of the procedure's own, once, and return it as it was noted first."""
+        noted = self.find_note(step)
+        if noted is not None:
+            return noted
+        key = self._build_note_key(step)
+        await self._run.journal.approach(key)
+        return self._run.journal.write(kind, key, **facts)
+
+    async def keep_notes(self) -> None:
+        """Record what was noted; return when it is durable.
+
+        Raises:
+            QuorateError: It cannot be recorded; the run ends or rests.
+        """
+        await self._run.journal.commit(self._path)
+
+    def _build_note_key(self, step: str) -> str:
+        return f"{self._path}1/note/{step}"
 
     def read_events(self, step: str, *, attempt: int = 1) -> dict[str, AnyEvent]:
         """Return what was recorded last for each step of an agent that was asked, by its key below the agent's path."""

@@ -41,25 +41,25 @@ class ReplayJournal(Journal):
                 self._remember(event)
             self._add(event)
 
-    def write(self, kind: Callable[..., AnyEvent], key: str = "", **facts: object) -> None:
+    def write(self, kind: Callable[..., AnyEvent], key: str = "", **facts: object) -> AnyEvent:
         """Write an event where the recording has it; what differs ends the replay at its next commit."""
         stage = self._stage
         expected = stage.next
-        if self.broken is not None:
-            return
-        if expected is None:
-            self.stop()
-            return
+        if self.broken is not None or expected is None:
+            if self.broken is None:
+                self.stop()
+            return kind(run=self.run, seq=self.position + 1, time=0.0, key=key, attempt=self.attempt, **facts)
         if isinstance(expected, ModelRequested) and kind is ModelRequested:
             facts["digest"] = _match(expected.digest, str(facts.get("digest", "")))
         event = kind(run=self.run, seq=expected.seq, time=expected.time, key=key, attempt=expected.attempt, **facts)
         if not stage.check(event):
             assert stage.divergence is not None
             self.broken = Nondeterministic(stage.divergence.describe(), key=key)
-            return
+            return event
         self.take_given()
         self._add(event)
         stage.advance()
+        return event
 
     async def approach(self, key: str) -> None:
         """Wait until a step of a procedure is the next that was recorded.

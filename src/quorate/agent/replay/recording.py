@@ -41,14 +41,16 @@ from quorate.events import (
     ToolUnknown,
     VoteCast,
     VoteClosed,
+    VoteDecided,
     VoteOpened,
+    VoteRefused,
 )
 from quorate.messages import ToolResult
 from quorate.tools.define import CRASHED
 
 ENDS = (RunCompleted, RunFailed, RunCancelled, RunIncomplete, RunWaiting)
 """What an attempt writes last."""
-NOTED = (HandoffRequested, HandoffDone, VoteOpened, VoteCast, VoteClosed)
+NOTED = (HandoffRequested, HandoffDone, VoteOpened, VoteCast, VoteRefused, VoteClosed, VoteDecided)
 """What a procedure notes of itself, and others may note of what they do."""
 DRIVEN = (
     *(RunCreated, RunStarted, RunResumed, *ENDS, ModelRequested, ModelReplied, ModelFailed),

@@ -25,7 +25,7 @@ from quorate.state.backends._postgres_queue import Queue
 from quorate.state.backends._postgres_values import PostgresValues
 
 ROOMS = (
-    "artifact", "audit", "errand", "feedback", "mail", "responses", "schedule", "session", "state", "submit",
+    "artifact", "audit", "decision", "errand", "feedback", "mail", "responses", "schedule", "session", "state", "submit",
     "webhook", "webhook-done", "webhook-due", "webhook-health",
 )  # fmt: skip
 """What the keys of values begin with behind which their tenant stands. What is not here is read for all alone."""
