@@ -8,7 +8,8 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ __all__ = ["database", "postgres_dsn", "postgres_server", "postgres_spares"]
 settings.register_profile(
     "quorate",
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     derandomize=True,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
@@ -65,6 +66,11 @@ NEED_EXTRAS = (
     "unit/bus/accounts",
     "unit/bus/test_nats",
     "unit/catalog",
+    "unit/tools/config",
+    "unit/tools/data",
+    "unit/telemetry/test_votes.py",
+    "integration/tools",
+    "integration/council",
     "unit/cli",
     "unit/language/test_conditions.py",
     "unit/codec",
@@ -169,10 +175,29 @@ def pytest_sessionstart() -> None:
     ):  # as a shell without job control starts what is in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False  # nor would what is rewritten for this process be kept for those beside it
     measured = Coverage.current()
     if measured is not None:
         os.environ.setdefault("COVERAGE_FILE", os.path.abspath(str(measured.get_option("run:data_file"))))
         os.environ.setdefault(COUNT_CHILDREN, str(CHILDREN))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Of the processes that run tests beside each other, let each import its share of the files before all of them.
+
+    All must import everything, and the first time most of that is rewriting `assert`, which is kept. When they go
+    through the files in the same order, each rewrites all of them; like this, each finds what the others have done.
+    """
+    if "PYTEST_XDIST_WORKER_COUNT" not in os.environ or "WITHOUT_EXTRAS" in os.environ:
+        return
+    own, count = int(os.environ["PYTEST_XDIST_WORKER"][2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    root = session.config.rootpath
+    folders = [root / given for given in session.config.args]
+    files = [file for folder in folders if folder.is_dir() for file in sorted(folder.rglob("test_*.py"))]
+    for file in files[own::count]:
+        with suppress(Exception, pytest.skip.Exception):  # what is wrong with it is told when it is collected
+            import_module(".".join(file.relative_to(root).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.forks import run_fork
 
 from quorate import Settings
 from quorate.assembly import open_store
@@ -118,9 +119,7 @@ def build_project(folder: Path) -> None:
 
 
 def type_command(folder: Path, *words: str) -> dict[str, object] | list[dict[str, object]]:
-    done = subprocess.run(
-        [QUORATE, *words, "--json"], cwd=folder, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_fork([QUORATE, *words, "--json"], cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 

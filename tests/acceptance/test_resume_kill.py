@@ -5,12 +5,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from tests.forks import Process, fork
 
 from quorate import Settings
 from quorate.assembly import open_store
@@ -78,9 +78,9 @@ def place(database: str, tmp_path: Path) -> Place:
     return Place(tmp_path, database)
 
 
-def start(place: Place, mode: str, *held: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(PROGRAM), mode, place.database, str(place.folder / "journal"), RUN, *held]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def start(place: Place, mode: str, *held: str) -> Process:
+    command = [PROGRAM, mode, place.database, place.folder / "journal", RUN, *held]
+    return fork(command, stdout=subprocess.PIPE)
 
 
 def kill_at(place: Place, mode: str, held: str, wanted: str) -> None:

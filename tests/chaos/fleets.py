@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.chaos.rounds import run_faultless
+from tests.forks import Process, fork, run_fork
 
 from quorate import Settings
 from quorate.assembly import open_store
@@ -31,7 +32,7 @@ Step = tuple[str, str, str]
 class Sender:
     """A process that sends tasks over a bus: what it has heard of them so far."""
 
-    def __init__(self, process: subprocess.Popen[str], count: int) -> None:
+    def __init__(self, process: Process, count: int) -> None:
         self.process = process
         self.count = count
         self.said: list[str] = []
@@ -61,19 +62,21 @@ class Fleet:
         self.server_kills = 0
         self.ended: set[str] = set()
         """Runs whose end was seen and checked; they are read again only at the very end."""
-        self._workers: list[subprocess.Popen[str]] = []
+        self._workers: list[Process] = []
         self.said: list[str] = []
         """What the workers said that were started with `heard`."""
 
     @property
-    def workers(self) -> list[subprocess.Popen[str]]:
+    def workers(self) -> list[Process]:
         """Those that were started and not killed."""
         return self._workers
 
     def submit(self, count: int) -> None:
         """Queue some more runs."""
         command = [*PROGRAM, "submit", self.database, str(len(self.names)), str(count), self.bus]
-        said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, cwd=ROOT).stdout
+        done = run_fork(command, cwd=ROOT, timeout_s=120)
+        done.check_returncode()
+        said = done.stdout
         for line in said.splitlines():
             _, name, run = line.split()
             self.names[run] = name
@@ -96,7 +99,7 @@ class Fleet:
         heard: bool = False,
         awaited: bool = True,
         inside: Sequence[str] = (),
-    ) -> subprocess.Popen[str]:
+    ) -> Process:
         """Start a worker and wait until it has opened the database.
 
         Args:
@@ -126,14 +129,14 @@ class Fleet:
         command = [*PROGRAM, "send", self.bus, str(len(self.names)), str(count)]
         return Sender(start_program(command), count)
 
-    def kill(self, process: subprocess.Popen[str]) -> None:
+    def kill(self, process: Process) -> None:
         """Kill a worker with -9, whatever it does."""
         process.send_signal(signal.SIGKILL)
         process.communicate()
         self._workers.remove(process)
         self.kills += 1
 
-    def list_workers(self, what: str) -> list[subprocess.Popen[str]]:
+    def list_workers(self, what: str) -> list[Process]:
         """List the workers that have said `open`, `taken` or `ended`, of those that are heard."""
         pids = {line.split()[-1] for line in tuple(self.said) if line.startswith(what)}
         return [worker for worker in self._workers if str(worker.pid) in pids]
@@ -214,12 +217,14 @@ def find_recorded(run: str, events: list[AnyEvent]) -> set[Step]:
     return tools | {("ask", run, e.key) for e in events if isinstance(e, ModelReplied)}
 
 
-def start_program(command: Sequence[str]) -> subprocess.Popen[str]:
-    """Start a process of a fleet."""
+def start_program(command: Sequence[str]) -> Process:
+    """Start a process of a fleet: a fork where that is all there is to it."""
+    if command[0] == sys.executable:
+        return fork(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
-def hear(process: subprocess.Popen[str], said: list[str]) -> None:
+def hear(process: Process, said: list[str]) -> None:
     """Keep what a process says: somebody who says much and is not listened to stands still."""
     assert process.stdout is not None
     threading.Thread(target=_hear, args=(process.stdout, said), daemon=True).start()

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from tests.forks import Process, pause
 from tests.integration.state.postgres_proxy import Proxy, open_proxy
 
 from quorate.testing.postgres_server import PostgresServer, open_postgres_server
@@ -35,12 +36,6 @@ def take_away(database: str, server: PostgresServer | None) -> Generator[None]:
         connection.execute("ROLLBACK")
 
 
-def pause(process: subprocess.Popen[str]) -> None:
-    """Stop a process, and come back when it stands."""
-    process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-
-
 def is_held(database: str) -> bool:
     """Whether somebody is in the middle of a write transaction on a file."""
     with closing(sqlite3.connect(database, timeout=0.05, isolation_level=None)) as connection:
@@ -52,7 +47,7 @@ def is_held(database: str) -> bool:
         return False
 
 
-def pause_inside_a_transaction(process: subprocess.Popen[str], database: str) -> bool:
+def pause_inside_a_transaction(process: Process, database: str) -> bool:
     """Stop a process where it holds the file's lock; say whether that came about before it had nothing to write."""
     for _ in range(1000):
         pause(process)

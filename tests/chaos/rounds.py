@@ -1,18 +1,17 @@
 """How are workers killed, stopped and raced, and what must the log and the journal of effects say afterwards?"""
 
 import asyncio
-import os
 import random
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Collection, Generator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from tests.chaos.worker import Journal, build_agents, choose
+from tests.forks import Process, fork, pause
 
 from quorate import MemoryLog, RunOptions, open_sqlite_log
 from quorate.events import ATTEMPTS, ENDINGS, AnyEvent, ModelReplied, RunCompleted, ToolFailed, ToolFinished
@@ -37,11 +36,11 @@ class Rounds:
         """Runs whose end was seen; they are read again only at the very end."""
 
     @contextmanager
-    def start(self, *, new: int = 0, gate: str = "-") -> Generator[subprocess.Popen[str]]:
+    def start(self, *, new: int = 0, gate: str = "-") -> Generator[Process]:
         """Run a worker that goes on with everything and accepts some new runs; it does not outlive the block."""
         first, self.accepted = self.accepted, self.accepted + new
-        command = [sys.executable, str(PROGRAM), str(self.folder / "log.db"), str(self.folder / "journal"), gate]
-        with subprocess.Popen([*command, str(first), str(new)], stdout=subprocess.PIPE, text=True) as process:
+        command = [PROGRAM, self.folder / "log.db", self.folder / "journal", gate, first, new]
+        with fork(command, stdout=subprocess.PIPE) as process:
             try:
                 yield process
             finally:
@@ -109,7 +108,7 @@ class Rounds:
             assert set(results.values()) <= {1}, f"{run} has a result twice"
 
 
-def read_end(process: subprocess.Popen[str]) -> tuple[int, int]:
+def read_end(process: Process) -> tuple[int, int]:
     """Wait until a worker has said how it ended."""
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, f"the worker failed with {process.returncode}"
@@ -162,11 +161,10 @@ def race_to_resume(folder: Path, *, new: int, racers: int, seed: int) -> Rounds:
     return chaos
 
 
-def stop_between_transactions(process: subprocess.Popen[str], database: Path) -> None:
+def stop_between_transactions(process: Process, database: Path) -> None:
     """Stop a process where it does not hold the file's lock, which a stopped process keeps and nobody can take."""
     for _ in range(100):
-        process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        pause(process)
         try:
             with closing(sqlite3.connect(database, timeout=0.05, isolation_level=None)) as connection:
                 connection.execute("BEGIN IMMEDIATE")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.chaos.fleets import Fleet, open_fleet
 from tests.chaos.many import list_all
-from tests.chaos.outages import pause, pause_inside_a_transaction, take_away
+from tests.chaos.outages import pause_inside_a_transaction, take_away
+from tests.forks import pause
 
 from quorate import Settings
 from quorate.assembly import open_runtime, open_store

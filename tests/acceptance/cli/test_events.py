@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.cli.conftest import QUORATE, SLOW, Run
+from tests.forks import Process, fork
 
 from quorate.testing.nats_server import NatsServer, open_nats_server
 
@@ -40,15 +41,14 @@ def test_without_a_bus_it_says_what_to_do(quorate: Run) -> None:
 
 
 @contextmanager
-def start(fleet: Path, *words: str) -> Generator[subprocess.Popen[str]]:
+def start(fleet: Path, *words: str) -> Generator[Process]:
     """Start a command that goes on; it is killed at the end, or when nothing comes of it."""
-    process = subprocess.Popen(
+    process = fork(
         [QUORATE, *words],
         cwd=fleet,
         env={k: v for k, v in os.environ.items() if k != SLOW} | {"HOME": str(fleet.parent)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
     timer = threading.Timer(PATIENCE_S, process.kill)
     timer.start()

@@ -8,19 +8,19 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.forks import Process, fork
 
 QUORATE = Path(sys.executable).parent / "quorate"
 
 
-def start(project: Path, provider: tuple[str, threading.Event]) -> subprocess.Popen[str]:
+def start(project: Path, provider: tuple[str, threading.Event]) -> Process:
     """Begin a run whose model never answers, and wait until it was asked."""
-    process = subprocess.Popen(
+    process = fork(
         [QUORATE, "run", "watch the disk", "--model", "openai:test"],
         cwd=project,
         env={**os.environ, "OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": provider[0]},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
     assert provider[1].wait(60)
     return process

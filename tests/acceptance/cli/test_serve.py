@@ -15,19 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.acceptance.cli.conftest import QUORATE, SLOW, Run
+from tests.forks import Process, fork
 
 TASK = {"task": "watch the disk"}
 PATIENCE_S = 90
 
 
 @contextmanager
-def serve(project: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serve(project: Path, *words: str) -> Iterator[tuple[Process, str]]:
     """Serve at any free port while a block lasts; give the process and its address."""
     env = {name: value for name, value in os.environ.items() if name != SLOW}
-    process = subprocess.Popen(
-        [QUORATE, "serve", "--port", "0", "--json", *words], cwd=project, env=env, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    command = [QUORATE, "serve", "--port", "0", "--json", *words]
+    process = fork(command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 from tests.acceptance.cli.conftest import AGENT, QUORATE, Run
+from tests.forks import Process, fork
 
 from quorate import Settings
 from quorate.agent.errand import build_task_rules
@@ -22,14 +23,13 @@ from quorate.testing.nats_server import open_nats_server
 
 
 @contextmanager
-def working(project: Path, *words: str, bus: str = "") -> Generator[subprocess.Popen[str]]:
+def working(project: Path, *words: str, bus: str = "") -> Generator[Process]:
     """A worker that has begun to work, for a block; it is told to stop at the end, and leaves by itself."""
-    process = subprocess.Popen(
+    process = fork(
         [QUORATE, "worker", "--no-schedules", *words],
         cwd=project,
         env={**os.environ, "QUORATE_WORKER__BEAT_S": "0.2", "QUORATE_BUS_URL": bus},
         stderr=subprocess.PIPE,
-        text=True,
     )
     try:
         assert process.stderr is not None

@@ -2,12 +2,12 @@
 
 import asyncio
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 from nats.aio.client import Client
+from tests.forks import Process, fork
 from tests.integration.bus.rules import DEAD, TASK, TASKS
 
 from quorate.bus.backends.nats import open_nats_bus
@@ -16,9 +16,9 @@ from quorate.testing.nats_server import NatsServer
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def start(server: NatsServer, journal: Path, mode: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.integration.bus.worker", server.url, str(journal), mode]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+def start(server: NatsServer, journal: Path, mode: str) -> Process:
+    command = ["-m", "tests.integration.bus.worker", server.url, journal, mode]
+    process = fork(command, stdout=subprocess.PIPE, cwd=ROOT)
     assert process.stdout is not None
     assert process.stdout.readline() == "open\n"
     return process
@@ -35,7 +35,7 @@ def wait_for(journal: Path, line: str, *, times: int = 1) -> None:
         time.sleep(0.01)
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Process) -> None:
     process.kill()
     process.communicate()
 

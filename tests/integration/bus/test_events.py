@@ -2,12 +2,12 @@
 
 import asyncio
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from msgspec import structs
+from tests.forks import Process, fork
 from tests.integration.bus.relay_process import RULE
 
 from quorate import Agent, ScriptedModel, Settings, open_runtime
@@ -66,10 +66,10 @@ async def wait_told(store: Store) -> None:
             await asyncio.sleep(0.02)
 
 
-def start(server: NatsServer, database: Path, mode: str) -> subprocess.Popen[str]:
+def start(server: NatsServer, database: Path, mode: str) -> Process:
     """Start a process that tells."""
-    command = [sys.executable, "-m", "tests.integration.bus.relay_process", server.url, str(database), mode]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    command = ["-m", "tests.integration.bus.relay_process", server.url, database, mode]
+    return fork(command, cwd=ROOT, stdout=subprocess.PIPE)
 
 
 def test_a_relay_that_is_killed_loses_nothing_and_doubles_nothing(server: NatsServer, tmp_path: Path) -> None:

@@ -2,15 +2,15 @@
 
 import asyncio
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from tests.chaos.fleets import LEASE_S, kill_everything, open_fleet
-from tests.chaos.outages import pause as pause_anywhere
 from tests.chaos.outages import take_away
 from tests.chaos.rounds import stop_between_transactions
+from tests.forks import Process
+from tests.forks import pause as pause_anywhere
 
 from quorate import Settings
 from quorate.assembly import open_store
@@ -25,7 +25,7 @@ def read_log(database: str, run: str) -> list[object]:
     return asyncio.run(read())
 
 
-def wait_exit(process: subprocess.Popen[str]) -> None:
+def wait_exit(process: Process) -> None:
     process.communicate(timeout=100)
 
 
@@ -71,7 +71,7 @@ def test_a_worker_that_paused_past_its_lease_is_fenced(database: str, tmp_path: 
         fleet.check_ends()
 
 
-def pause(process: subprocess.Popen[str], database: str) -> None:
+def pause(process: Process, database: str) -> None:
     """Stop a process; on a file, where it does not hold the lock that a stopped process keeps."""
     if "://" in database:
         pause_anywhere(process)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.fleets import Fleet, open_fleet
-from tests.chaos.outages import is_held, pause, pause_inside_a_transaction
+from tests.chaos.outages import is_held, pause_inside_a_transaction
+from tests.forks import Process, pause
 
 from quorate.errors import Unavailable
 from quorate.state.backends.postgres import open_postgres_store
@@ -34,7 +35,7 @@ asyncio.run(main(*sys.argv[1:]))
 """A process of ours that is stopped while a transaction of its is open and holds a run."""
 
 
-def stop_one_in_a_transaction(fleet: Fleet, database: str) -> subprocess.Popen[str]:
+def stop_one_in_a_transaction(fleet: Fleet, database: str) -> Process:
     """Start workers until one was caught in the middle of a write; what the others did is done."""
     for _ in range(20):
         fleet.submit(8)
@@ -102,7 +103,7 @@ def test_workers_of_a_server_that_are_stopped_anywhere(postgres_dsn: str, tmp_pa
     """Workers are stopped at random moments, statements under way included; others end their runs, and what the woken
     ones write is refused."""
     with open_fleet(tmp_path, postgres_dsn, seed=22) as fleet:
-        stopped = list[subprocess.Popen[str]]()
+        stopped = list[Process]()
         for _ in range(3):
             fleet.submit(6)
             worker = fleet.start(heard=True)

@@ -2,11 +2,11 @@
 
 import asyncio
 import signal
-import subprocess
 from pathlib import Path
 
 from tests.chaos.fleets import open_fleet
 from tests.chaos.worker import Journal, build_agents, choose
+from tests.forks import Process
 
 from quorate import Runtime, Settings
 from quorate.assembly import open_runtime
@@ -28,7 +28,7 @@ async def wait_until_running(runtime: Runtime, count: int) -> None:
             await asyncio.sleep(0.02)
 
 
-def stop(worker: subprocess.Popen[str]) -> int:
+def stop(worker: Process) -> int:
     worker.send_signal(signal.SIGTERM)
     worker.communicate(timeout=60)
     return worker.returncode

@@ -1,23 +1,19 @@
 """How does a test start several real processes that begin their work at the same moment?"""
 
-import subprocess
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 
-Child = subprocess.Popen[str]
+from tests.forks import Process, fork
+
+Child = Process
 
 
 @contextmanager
 def open_children(script: Path, arguments: Sequence[Sequence[str]]) -> Generator[list[Child]]:
     """Start a process for each list of arguments, wait until all are ready, and let them go; none outlives the block."""
-    children = [
-        subprocess.Popen(
-            [sys.executable, str(script), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for words in arguments
-    ]
+    children = [fork([script, *words], stdin=PIPE, stdout=PIPE) for words in arguments]
     try:
         for child in children:
             assert child.stdout is not None

@@ -1,12 +1,13 @@
 """Programs that tests of one database in several processes start."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from subprocess import PIPE
 
-Child = subprocess.Popen[str]
+from tests.forks import Process, fork
+
+Child = Process
 Start = Callable[..., Child]
 
 
@@ -16,14 +17,7 @@ def starting(script: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def begin(*words: object) -> Child:
-            child = stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, str(script), *map(str, words)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
+            child = stack.enter_context(fork([script, *words], stdin=PIPE, stdout=PIPE))
             stack.callback(child.kill)
             assert child.stdout is not None
             assert child.stdout.readline() == "ready\n"

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 from msgspec import structs
+from tests.forks import Process, fork
 from tests.unit.agent.waiting import by_turn
 
 from quorate import Agent, Approved, Runtime, Settings, tool
@@ -290,12 +290,11 @@ async def test_a_tampered_question_in_the_store_never_executes(open_again: Open,
         assert sum(isinstance(event, ToolStarted) for event in result.events) >= 1
 
 
-def start(folder: Path, place: str, mode: str, *held: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(PROGRAM), mode, place, str(folder / "journal"), *held]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
+def start(folder: Path, place: str, mode: str, *held: str) -> Process:
+    return fork([PROGRAM, mode, place, folder / "journal", *held], stdout=subprocess.PIPE, cwd=folder)
 
 
-def kill_when(process: subprocess.Popen[str], *wanted: str) -> None:
+def kill_when(process: Process, *wanted: str) -> None:
     """Kill -9 once all of these lines were said."""
     with process:
         assert process.stdout is not None

@@ -2,13 +2,13 @@
 
 import asyncio
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
+from tests.forks import Process, fork
 from tests.integration.state.postgres_proxy import open_proxy
 
 from quorate.errors import Conflict, Unavailable
@@ -28,8 +28,8 @@ def own_server() -> Iterator[PostgresServer]:
         yield server
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, APPENDER, *arguments], stdout=subprocess.PIPE, text=True)
+def start(*arguments: str) -> Process:
+    return fork([APPENDER, *arguments], stdout=subprocess.PIPE)
 
 
 async def check_integrity(dsn: str) -> None:

@@ -1,12 +1,11 @@
 """Do the migrations make exactly what the statements need, once, and only where the place is ours?"""
 
 import asyncio
-import subprocess
-import sys
 from pathlib import Path
 
 import asyncpg
 import pytest
+from tests.forks import fork
 
 from quorate.errors import InvalidInput
 from quorate.state.backends._postgres_lines import Target
@@ -91,10 +90,7 @@ async def test_the_migrations_make_the_whole_schema(postgres_dsn: str) -> None:
 
 async def test_processes_that_open_a_new_database_at_once(postgres_dsn: str) -> None:
     """Whoever is second finds the tables made."""
-    processes = [
-        subprocess.Popen([sys.executable, APPENDER, "race", postgres_dsn, "run-1", name, "0"])
-        for name in ("p1", "p2", "p3")
-    ]
+    processes = [fork([APPENDER, "race", postgres_dsn, "run-1", name, "0"]) for name in ("p1", "p2", "p3")]
     assert [await asyncio.to_thread(process.wait, timeout=60) for process in processes] == [0, 0, 0]
 
 

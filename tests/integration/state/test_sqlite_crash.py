@@ -2,8 +2,9 @@
 
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.forks import Process, fork
 
 from quorate.state.backends.sqlite import open_sqlite_log
 from quorate.testing.contracts import build_opening, build_step
@@ -13,8 +14,8 @@ RUNS = [f"run-{number}" for number in range(8)]
 ROUNDS = 10
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, APPENDER, *arguments], stdout=subprocess.PIPE, text=True)
+def start(*arguments: str) -> Process:
+    return fork([APPENDER, *arguments], stdout=subprocess.PIPE)
 
 
 def note(lines: list[str], acknowledged: dict[str, int]) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -11,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.forks import Process, fork
 
 from quorate.errors import Conflict, Fenced, InvalidInput, QuorateError, Unavailable
 from quorate.events import RunStarted
@@ -54,11 +54,11 @@ def fetch(path: Path, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query).fetchall()
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, KEEPER, *arguments], stdout=subprocess.PIPE, text=True)
+def start(*arguments: str) -> Process:
+    return fork([KEEPER, *arguments], stdout=subprocess.PIPE)
 
 
-async def read_line(process: subprocess.Popen[str]) -> str:
+async def read_line(process: Process) -> str:
     assert process.stdout is not None
     return (await asyncio.to_thread(process.stdout.readline)).strip()
 

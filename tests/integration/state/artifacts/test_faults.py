@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
+from tests.forks import fork
 from tests.integration.state.test_files_blobs import list_files, pieces, small_disk
 
 from quorate.clock import SYSTEM_CLOCK, Clock
@@ -71,12 +71,8 @@ def test_kills_lose_nothing_and_leave_nothing_for_good(kind: str, tmp_path: Path
     """
     dice, kept = random.Random(7), dict[str, str]()
     for number in range(4):
-        saver = subprocess.Popen(
-            [sys.executable, "-c", SAVER, str(tmp_path), kind, str(number)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[4],
-        )
+        command = ["-c", SAVER, tmp_path, kind, number]
+        saver = fork(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[4])
         assert saver.stdout is not None
         lines = [saver.stdout.readline() for _ in range(dice.randint(1, 12))]
         saver.kill()

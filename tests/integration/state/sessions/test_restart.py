@@ -2,12 +2,11 @@
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.forks import run_fork
 from tests.integration.state.sessions.databases import open_database
 
 from quorate.clock import SYSTEM_CLOCK
@@ -19,9 +18,7 @@ ANN = {"tenant": "default", "principal": "ann"}
 
 def take(database: str, *acts: str, dies: bool = False) -> list[object]:
     """Run the program in a process of its own and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, TAKER, database, *acts], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_fork([TAKER, database, *acts])
     assert done.returncode == (-signal.SIGKILL if dies else 0), done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -44,7 +44,7 @@ def test_an_event_without_its_empty_line_is_none(stream: bytes) -> None:
     assert feed(stream) == []
 
 
-@settings(max_examples=600)
+@settings(max_examples=max(200, settings().max_examples))
 @given(st.data())
 def test_events_survive_any_cut_and_any_line_end(data: st.DataObject) -> None:
     """What was written is what is read: several lines each, comments between, every way of ending a line."""
@@ -63,7 +63,7 @@ def test_events_survive_any_cut_and_any_line_end(data: st.DataObject) -> None:
     assert feed(*pieces) == ["\n".join(lines).encode() for lines in wanted if lines != [""]]
 
 
-@settings(max_examples=600)
+@settings(max_examples=max(200, settings().max_examples))
 @given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=6))
 def test_any_bytes_read_the_same_however_they_are_cut(stream: bytes, cuts: list[int]) -> None:
     places = sorted(min(cut, len(stream)) for cut in cuts)
