@@ -29,8 +29,8 @@ coverage: $(READY) ## run every test and count lines: at least 90 % of them (tak
 check: $(READY) ## format, lint, strict types, shape of the house
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/basedpyright && $(BIN)/python -m pytest -q tests/house
 
-bench: $(READY) ## measure calls, time, memory, import cost, the record, the gateway, the bus, telemetry, the server and workflows
-	@for part in run record gateway bus telemetry server workflows; do $(BIN)/python benchmarks/$$part.py $(ARGS) || exit 1; done
+bench: $(READY) ## measure calls, time, memory, import cost, the record, the gateway, the bus, telemetry, the server, workflows and councils
+	@for part in run record gateway bus telemetry server workflows council; do $(BIN)/python benchmarks/$$part.py $(ARGS) || exit 1; done
 
 docs: $(READY) ## regenerate the reference pages, then test every page
 	@$(BIN)/python scripts/build_docs.py && $(BIN)/python -m pytest -q tests/docs

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from scripts.http_page import build_http  # noqa: E402
+from scripts.tools_page import build_tools_page  # noqa: E402
 from scripts.workflow_page import build_workflow_files  # noqa: E402
 from tests.house import api  # noqa: E402
 from tests.house.source import Source, classes, dotted, sources  # noqa: E402
@@ -246,6 +247,7 @@ def list_builders() -> dict[str, Callable[[], str]]:
     pages: dict[str, Callable[[], str]] = {
         "docs/features.md": build_features,
         "docs/reference/api.md": build_api,
+        "docs/reference/builtin-tools.md": lambda: build_tools_page(NOTE),
         "docs/reference/errors.md": build_errors,
         "docs/reference/events.md": build_events,
         "docs/reference/workflow-files.md": lambda: build_workflow_files(find_fields),

@@ -85,7 +85,7 @@ NEED_EXTRAS = (
     "unit/tools/infra/test_certificates.py",
     "unit/orchestration/test_own",
     "unit/orchestration/test_team",
-    "unit/orchestration/test_vote",
+    "unit/orchestration/test_deciding",
     "unit/orchestration/test_workflow",
     "unit/cli/test_progress",
 )
@@ -137,6 +137,7 @@ UNCOUNTED_PROGRAMS = (
     "acceptance/cli/test_approvals.py",
     "acceptance/cli/test_data.py",
     "acceptance/cli/test_databases.py",
+    "acceptance/cli/test_decide.py",
     "acceptance/cli/test_feedback.py",
     "acceptance/cli/test_interrupt.py",
     "acceptance/cli/test_models.py",

@@ -1,7 +1,9 @@
 """Can a team of agents find out why a system on this machine is failing, without a key, a server or a network?
 
 `make demo` runs this: it starts a small faulty system on loopback, uses it for a moment, asks the team why it is
-failing, shows the agents at work, and ends with 0 only if the report names all planted causes with evidence.
+failing, shows the agents at work, and has them vote on the root cause, with one member planted that is always wrong.
+It ends with 0 only if the report names all planted causes with evidence, and the vote is right, verifies, and has the
+planted member against it.
 """
 
 import argparse
@@ -20,11 +22,16 @@ from pathlib import Path
 
 import msgspec
 from causes import find_missing, list_causes
-from show import BOLD, DIM, LiveView, Screen, show_report
+from show import BOLD, DIM, LiveView, Screen, show_decision, show_report
 from system import System, open_system, use
+from witnesses import BOARD, PLANTED, build_board, list_candidates
 
 from quorate import Event, Limits, QuorateError, Settings, open_runtime
+from quorate.council.decide import Backing, NoDecision
+from quorate.council.decision import Decision, Verification
 from quorate.models.playbook.report import Diagnosis
+from quorate.runtime import Runtime
+from quorate.runtime.decisions import Decisions
 
 AGENT = "incident-lead"
 DATABASE = Path(".quorate", "demo.db")
@@ -42,6 +49,14 @@ class Outcome:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Ruling:
+    """What the team decided, and what is wrong with that."""
+
+    record: Decision
+    faults: tuple[str, ...]
+
+
 async def demonstrate(screen: Screen, database: Path, *, as_json: bool) -> int:
     """Start the system, ask the team, check its report; return the exit code."""
     folder = Path(tempfile.mkdtemp(prefix="quorate-demo-"))
@@ -54,9 +69,13 @@ async def demonstrate(screen: Screen, database: Path, *, as_json: bool) -> int:
         question = ask(system)
         screen.say(f'\nquorate run --agent {AGENT} "{question}"\n', BOLD)
         settings = Settings(database=str(database), workspace=str(folder))
-        outcome = await ask_team(screen, settings, question)
+        async with open_runtime(settings) as runtime:
+            outcome = await ask_team(screen, runtime, question)
+            screen.say()
+            ruling = await decide_cause(screen, runtime, system)
         causes = list_causes(system)
         missing = find_missing(causes, outcome.report)
+    code = 1 if missing or ruling.faults else 0
     if as_json:
         told = {
             "found": not missing,
@@ -64,17 +83,25 @@ async def demonstrate(screen: Screen, database: Path, *, as_json: bool) -> int:
             "planted": [cause.title for cause in causes],
             "question": question,
             "database": str(database),
+            "decision": ruling.record,
+            "decision_faults": ruling.faults,
             **asdict(outcome),
         }
         print(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
-        return 1 if missing else 0
+        return code
     screen.say()
     show_report(screen, outcome.report)
     screen.say("\nPlanted causes:", BOLD)
     for cause in causes:
         screen.say(f"  {'✗ not found' if cause in missing else '✓ found'}: {cause.title}")
-    say_next(screen, outcome, database)
-    return 1 if missing else 0
+    screen.say(f"\n{ask_cause(system)}", BOLD)
+    show_decision(screen, ruling.record)
+    for fault in ruling.faults:
+        screen.say(f"  ✗ {fault}")
+    if not ruling.faults:
+        screen.say(f"  ✓ It is right, {PLANTED} was outvoted, and the ballots were counted again: it holds.")
+    say_next(screen, outcome, ruling, database)
+    return code
 
 
 def ask(system: System) -> str:
@@ -82,22 +109,57 @@ def ask(system: System) -> str:
     return f"why is {system.url} failing? logs are in {system.log.name}, it also needs {system.backend}"
 
 
-async def ask_team(screen: Screen, settings: Settings, question: str) -> Outcome:
+async def ask_team(screen: Screen, runtime: Runtime, question: str) -> Outcome:
     """Ask, show the agents at work, and return their report."""
     began_s = time.monotonic()
-    async with open_runtime(settings) as runtime:
-        view = LiveView(screen)
-        run = await runtime.submit(question, agent=AGENT, limits=Limits(seconds=30))
-        async for item in run.stream():
-            if isinstance(item, Event):
-                view.show(item)
-        result = await run.wait()
+    view = LiveView(screen)
+    run = await runtime.submit(question, agent=AGENT, limits=Limits(seconds=30))
+    async for item in run.stream():
+        if isinstance(item, Event):
+            view.show(item)
+    result = await run.wait()
     report = msgspec.convert(result.output, Diagnosis, from_attributes=True)
     seconds = round(time.monotonic() - began_s, 3)
     return Outcome(run.id, tuple(view.team), report, len(result.events), seconds)
 
 
-def say_next(screen: Screen, outcome: Outcome, database: Path) -> None:
+def ask_cause(system: System) -> str:
+    """What is put to the vote."""
+    return f"What is the root cause of the failing checkouts at {system.url}?"
+
+
+async def decide_cause(screen: Screen, runtime: Runtime, system: System) -> Ruling:
+    """Have the team vote on the root cause, show the ballots as they come, and check the record."""
+    board = build_board(system, runtime.find_agent, backing=Backing(seal=runtime.seal))
+    screen.say(f"The team decides: {ask_cause(system)} (the council `{BOARD}`)\n", BOLD)
+    view = LiveView(screen)
+    run = await runtime.submit(ask_cause(system), agent=board, limits=Limits(seconds=30))
+    async for item in run.stream():
+        if isinstance(item, Event):
+            view.show(item)
+    try:
+        record = msgspec.convert((await run.wait()).output, Decision, from_attributes=True)
+    except NoDecision as error:
+        record = await Decisions(runtime).get(str(error.context["decision"]))
+    verified = await Decisions(runtime).verify(record.id)
+    return Ruling(record, tuple(find_faults(record, verified, system)))
+
+
+def find_faults(record: Decision, verified: Verification, system: System) -> list[str]:
+    """What is wrong with a decision on the root cause."""
+    cause, last = list_candidates(system)[0].title, record.last
+    faults = [f"the record does not hold: {fault}" for fault in verified.faults]
+    if record.winner != cause:
+        faults.append(f"the root cause is {cause!r}, and {record.winner or 'nothing'!r} was decided")
+    if PLANTED not in last.dissent:
+        faults.append(f"{PLANTED} is not among those who were outvoted")
+    for cast in last.ballots:
+        if cast.ballot.choice == cause and not cast.ballot.evidence:
+            faults.append(f"{cast.voter} is for it without a measurement")
+    return faults
+
+
+def say_next(screen: Screen, outcome: Outcome, ruling: Ruling, database: Path) -> None:
     """Say which run this was, and what to type next."""
     quorate = f"QUORATE_DATABASE={shlex.quote(str(database))} {shlex.quote(find_command())}"
     screen.say(
@@ -105,8 +167,16 @@ def say_next(screen: Screen, outcome: Outcome, database: Path) -> None:
         BOLD,
     )
     screen.say("\nNext, type:")
-    for words in ("runs show {} --events", "runs replay {}", "agents list", 'run "what uses up this machine?"'):
-        screen.say(f"  {quorate} {words.format(outcome.run_id)}")
+    run, decision = outcome.run_id, ruling.record.id
+    for words in (
+        f"runs show {run} --events",
+        f"decisions show {decision} --ballots",
+        f"decisions verify {decision}",
+        f"runs replay {run}",
+        "agents list",
+        'run "what uses up this machine?"',
+    ):
+        screen.say(f"  {quorate} {words}")
 
 
 def find_command() -> str:
@@ -145,7 +215,9 @@ async def run(options: argparse.Namespace) -> int:
 
 def main() -> int:
     """Read the options and run."""
-    parser = argparse.ArgumentParser(description="A team of agents diagnoses a faulty system on this machine.")
+    parser = argparse.ArgumentParser(
+        description="A team of agents diagnoses a faulty system on this machine, and votes on the root cause."
+    )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON, progress on standard error")
     parser.add_argument("--database", type=Path, default=DATABASE, help="where the run is recorded (%(default)s)")
     return asyncio.run(run(parser.parse_args()))

@@ -6,6 +6,7 @@ from typing import TextIO
 
 import msgspec
 
+from quorate.council.decision import Decision
 from quorate.events import (
     AnyEvent,
     RunCompleted,
@@ -16,13 +17,19 @@ from quorate.events import (
     ToolFailed,
     ToolFinished,
     ToolStarted,
+    VoteCast,
+    VoteClosed,
+    VoteOpened,
+    VoteRefused,
 )
 from quorate.messages import ToolCall
 from quorate.models.playbook.report import Diagnosis, Finding
 
 COLOURS = (36, 33, 35, 32, 34, 31)
-DIM, BOLD = 2, 1
+DIM, BOLD, RED = 2, 1, 31
 SEVERITIES = {"critical": 31, "high": 31, "medium": 33, "low": 36, "info": 2}
+INNER = frozenset({"run_procedure", "open_decision", "sign_ballot", "close_decision", "file_decision"})
+"""Calls by which a council keeps its record: they are no work of its members."""
 UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2060-\u206f]")
 
 
@@ -80,11 +87,21 @@ class LiveView:
                 self._line(event, "begins")
             case StepFinished(status=status):
                 self._line(event, "is done" if status == "completed" else status)
+            case ToolStarted(call=call) if call.name in INNER:
+                pass
             case ToolStarted(key=key, call=call):
                 self._calls[key] = event
                 self._line(event, f"▸ {describe(call)}")
-            case ToolFinished(key=key) | ToolFailed(key=key):
+            case ToolFinished(key=key) | ToolFailed(key=key) if key in self._calls:
                 self._line(event, self._describe_end(event, self._calls[key]))
+            case VoteOpened(roll=roll, rule=rule):
+                self._line(event, f"opens the vote: {len(roll)} may vote, by {rule}")
+            case VoteCast(voter=voter, choice=choice):
+                self._line(event, f"● {voter} votes: {choice}")
+            case VoteRefused(voter=voter, why=why):
+                self._line(event, f"✗ {voter} casts no ballot that counts: {why}")
+            case VoteClosed(why=why):
+                self._line(event, f"counts: {why}")
             case RunCompleted():
                 self._line(event, "has the report")
             case RunIncomplete(message=message):
@@ -144,3 +161,24 @@ def show_finding(screen: Screen, place: int, finding: Finding) -> None:
         screen.say(f"     {finding.detail}")
     for evidence in finding.evidence:
         screen.say(f"       · {evidence.fact}  [{evidence.tool}]", DIM)
+
+
+def show_decision(screen: Screen, record: Decision) -> None:
+    """Print the record of a decision for people."""
+    last = record.last
+    for cast in last.ballots:
+        screen.say()
+        is_dissent = cast.voter in last.dissent
+        mark = "–" if cast.ballot.abstains else "✗" if is_dissent else "✓"
+        chosen = "abstains" if cast.ballot.abstains else cast.ballot.choice
+        screen.say(f"  {mark} {cast.voter}: {chosen}", RED if is_dissent else 0)
+        screen.say(f"     {cast.ballot.reason}")
+        for fact in cast.ballot.evidence:
+            screen.say(f"       · {fact}", DIM)
+    for refused in last.refused:
+        screen.say(f"\n  ✗ {refused.voter}: no ballot ({refused.why})")
+    points = ", ".join(f"{option}: {number:g}" for option, number in last.points.items() if number)
+    margin = "none" if last.margin is None else f"{last.margin:g}"
+    screen.say(f"\nDecided: {record.winner or 'nothing'}", BOLD)
+    screen.say(f"  {record.why}")
+    screen.say(f"  {points}; turnout {last.turnout:.0%}, margin {margin}, dissent: {', '.join(last.dissent) or 'none'}")

@@ -33,6 +33,11 @@ class System:
     pid: int
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rpartition(":")[2])
+
+    @property
     def slow_url(self) -> str:
         """The page that takes its time."""
         return f"{self.url}/report"

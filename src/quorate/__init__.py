@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from quorate.agent.result import RunResult
     from quorate.agent.run import RunOptions
     from quorate.assembly import open_runtime
+    from quorate.council.decide import NoDecision, decide
+    from quorate.council.decision import Decision
+    from quorate.council.plan import Arbiter, Debate, Person, Plan
     from quorate.errors import (
         Cancelled,
         Incomplete,
@@ -53,8 +56,11 @@ __all__ = [
     "Agent",
     "AnyEvent",
     "Approved",
+    "Arbiter",
     "Audio",
     "Cancelled",
+    "Debate",
+    "Decision",
     "Event",
     "File",
     "Filtered",
@@ -67,7 +73,10 @@ __all__ = [
     "Message",
     "Model",
     "ModelSettings",
+    "NoDecision",
     "NotFound",
+    "Person",
+    "Plan",
     "PlannerModel",
     "Prefixed",
     "QuorateError",
@@ -96,6 +105,7 @@ __all__ = [
     "Usage",
     "Waiting",
     "Worker",
+    "decide",
     "load_settings",
     "open_agent",
     "open_runtime",
@@ -110,6 +120,9 @@ _HOMES = {
     "agent.lifecycle": ("open_agent",),
     "agent.result": ("RunResult",),
     "assembly": ("open_runtime",),
+    "council.decide": ("NoDecision", "decide"),
+    "council.decision": ("Decision",),
+    "council.plan": ("Arbiter", "Debate", "Person", "Plan"),
     "runtime": ("RunHandle", "Runtime", "Worker"),
     "errors": (
         "Cancelled",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hmac
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -16,9 +17,14 @@ from msgspec import structs
 
 from quorate.agent.agent import AnyAgent
 from quorate.agent.artifacts import artifact_tools
+from quorate.catalog.anomaly_tools import anomaly_tools
 from quorate.catalog.build import PLAYBOOK, build_agent
+from quorate.catalog.definition import AgentDefinition
 from quorate.catalog.load import load_catalog
+from quorate.catalog.tiers import find_model_class
 from quorate.clock import SYSTEM_CLOCK, Clock
+from quorate.council.memory_tools import HiveMemory
+from quorate.council.registrar import read_decided
 from quorate.errors import InvalidInput, QuorateError, Unavailable
 from quorate.models.budgets.budgets import Budgets
 from quorate.models.cache.key import LEAST_SECRET_BYTES
@@ -40,19 +46,15 @@ from quorate.runtime.quotas import Quotas
 from quorate.runtime.refusals import Refusals
 from quorate.settings import Settings, load_settings
 from quorate.settings.values import cap_limits
+from quorate.specs import Limits
 from quorate.telemetry.place import find_trace
-from quorate.tools.builtin.code import code_tools
-from quorate.tools.builtin.files import file_tools
-from quorate.tools.builtin.host import host_tools
-from quorate.tools.builtin.infra import infra_tools
-from quorate.tools.builtin.logs import log_tools
-from quorate.tools.builtin.net import net_tools
-from quorate.tools.builtin.net.http import find_no_trace
+from quorate.tools.builtin.shelf import Surroundings, build_shelf, find_no_trace
 from quorate.tools.define import AnyTool
 from quorate.tools.targets import ProbePolicy
 from quorate.tools.workspace import Workspace, build_local_workspace
 
 if TYPE_CHECKING:
+    from quorate.council.decide import Backing
     from quorate.models.guards.guard import GuardFunction
     from quorate.orchestration.workflow.load import Definitions
     from quorate.orchestration.workflow.spec import Workflow
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
     from quorate.state.audit import AuditTrail
 
 AUTO = "auto"
+DECIDER = "decide"
+"""The agent that puts motions to the vote, unless a file has its name."""
 TEMPLATES = Path(__file__).parent / "orchestration" / "templates"
 """Where the workflows are that come with Quorate."""
 
@@ -92,14 +96,43 @@ class Parts:
             return given
         if name not in self.catalog and name in (*self.definitions.workflows, *self.definitions.teams):
             return self._build_defined(name, model)
+        if name == DECIDER and name not in self.catalog:
+            return self._build_decider(model)
         definition = self.catalog.get(name)
         capped = cap_limits(definition.limits, self.settings.limits)
         return build_agent(
             structs.replace(definition, limits=capped),
-            model=self._find_model(model),
+            model=self._find_model(model or self._choose_by_class(definition)),
             toolbox=self.toolbox,
             agents=lambda other: self.find_agent(other, model),
         )
+
+    def _choose_by_class(self, definition: AgentDefinition) -> str | None:
+        """Choose the model that the settings name for an agent's class; one with a playbook does without, if wanted."""
+        if definition.has_playbook and self.settings.model in (AUTO, PLAYBOOK):
+            return None
+        return getattr(self.settings.agents.models, find_model_class(definition)) or None
+
+    def _build_decider(self, model: str | None) -> AnyAgent:
+        from quorate.council.motion import build_decider
+
+        limits = cap_limits(Limits(tool_calls=100_000), self.settings.limits)
+        return build_decider(lambda other: self.find_agent(other, model), backing=self.backing, limits=limits)
+
+    @cached_property
+    def backing(self) -> Backing:
+        """What vouches for decisions and tells trust, as the settings say."""
+        from quorate.council.decide import Backing
+        from quorate.council.earned import build_reader
+        from quorate.council.signing import Seal
+
+        chosen = self.settings.council
+        read_weights = build_reader(self.settings.trust.build_rules())
+        if chosen.secret is None:
+            return Backing(read_weights=read_weights)
+        former = () if chosen.former_secret is None else (bytes.fromhex(chosen.former_secret.reveal()),)
+        seal = Seal(bytes.fromhex(chosen.secret.reveal()), former=former)
+        return Backing(seal=seal, read_weights=read_weights)
 
     @cached_property
     def definitions(self) -> Definitions:
@@ -140,13 +173,16 @@ class Parts:
 
         team = self.definitions.teams.get(name)
         if team is not None:
-            return build_team_agent(team, agents=agents, tools=self.toolbox, find_model=find_model)
+            return build_team_agent(
+                team, agents=agents, tools=self.toolbox, find_model=find_model, backing=self.backing
+            )
         return build_workflow(
             self.workflows[name],
             agents=agents,
             tools=self.toolbox,
             workflows=self.workflows,
             find_model=find_model,
+            backing=self.backing,
         )
 
     def _find_model(self, name: str | None) -> Model | str:
@@ -162,6 +198,16 @@ class Parts:
                 f"No gateway is open to find the model {chosen!r} in: `async with open_runtime()` opens it."
             )
         return self.gateway.find_model(chosen)
+
+    def with_place(self, folder: Path | None = None, *, models: Mapping[str, Model] | None = None) -> Parts:
+        """Return the same, whose tools work in another folder, or with other models by name."""
+        other = copy.copy(self)
+        other.__dict__.pop("definitions", None)
+        other._models = {**self._models, **(models or {})}
+        if folder is not None:
+            other.settings = structs.replace(self.settings, workspace=str(folder))
+            other.toolbox = build_toolbox(other.settings)
+        return other
 
     async def aclose(self) -> None:
         """Close the connections of the models that were given."""
@@ -179,22 +225,24 @@ def load_gateway_plan(settings: Settings) -> GatewayPlan:
     return load_plan(settings.gateway) if settings.gateway else GatewayPlan()
 
 
-def build_toolbox(settings: Settings) -> dict[str, AnyTool]:
-    """Build the built-in tools by name, bounded by what the settings allow."""
+def build_toolbox(settings: Settings) -> Mapping[str, AnyTool]:
+    """Build the built-in tools by name, bounded by what the settings allow; one is loaded when it is first wanted."""
+    databases = settings.probe.databases
+
+    def find_url(name: str) -> str | None:
+        found = databases.get(name)
+        return found.reveal() if found else None
+
     workspace = Workspace(settings.workspace) if settings.workspace else build_local_workspace(os.getcwd())
-    tools = [
-        *net_tools(
-            ProbePolicy.operator(settings.probe.allow),
-            trace=find_trace if settings.telemetry.shows_traces else find_no_trace,
-        ),
-        *host_tools(),
-        *log_tools(workspace),
-        *file_tools(workspace),
-        *infra_tools(workspace),
-        *code_tools(workspace),
-        *artifact_tools(),
-    ]
-    return {tool.name: tool for tool in tools}
+    surroundings = Surroundings(
+        workspace=workspace,
+        policy=ProbePolicy.operator(settings.probe.allow),
+        trace=find_trace if settings.telemetry.shows_traces else find_no_trace,
+        databases=tuple(databases),
+        find_url=find_url,
+    )
+    hive = HiveMemory(retention=settings.memory.build_rules(), find_decision=read_decided)
+    return build_shelf(surroundings, [*artifact_tools(), *anomaly_tools(workspace), *hive.tools])
 
 
 def open_store(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> AbstractAsyncContextManager[Store]:
@@ -427,8 +475,7 @@ async def open_runtime(
                 courier=courier,
             )
             runtime.find_definitions = lambda: parts.definitions
-            runtime.watching = watching
-            runtime.quotas = quotas
+            runtime.seal, runtime.watching, runtime.quotas = parts.backing.seal, watching, quotas
             if watching is not None:
                 quotas.counted = partial(_count_refusal, watching)
             quotas.refusals = Refusals(partial(_open_trail, runtime), spawn=quotas.spawn)

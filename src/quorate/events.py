@@ -347,8 +347,8 @@ class VoteOpened(Event, frozen=True, tag="vote.opened", gc=False):
     silence: str = "absent"
     secret: bool = False
     """Whether no ballot is shown before the last one is in."""
-    deadline: float | None = None
-    """Wall time after which no ballot counts."""
+    deadline_s: float | None = None
+    """How many seconds from this event on ballots count; as long as it takes when `None`."""
     topic: str = ""
     """What it is about, as far as trust in the voters goes."""
 
@@ -405,6 +405,8 @@ class VoteDecided(Event, frozen=True, tag="vote.decided", gc=False):
     """What made it: `vote`, `arbiter`, `person`; `none` where nothing did."""
     why: str
     rounds: int = 1
+    closed: float = 0.0
+    """Wall time at which it was made."""
     digest: str = ""
     """SHA-256 over everything that was noted of the decision."""
     seal: str = ""

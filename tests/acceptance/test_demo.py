@@ -1,4 +1,4 @@
-"""Does `make demo` find the planted causes, show its work, and clean up after itself?"""
+"""Does `make demo` find the planted causes, decide rightly, show its work, and clean up after itself?"""
 
 import json
 import os
@@ -13,7 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
+from quorate import Agent, ScriptedModel
+from quorate.council.decide import NoDecision, decide
+from quorate.council.decision import Verification
 from quorate.models.playbook.report import Diagnosis, Evidence, Finding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +73,8 @@ def test_the_demo_finds_all_planted_causes(tmp_path: Path) -> None:
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
     assert done.stdout.count("✓ found: ") == 3
+    assert "✓ It is right, finger-pointer was outvoted, and the ballots were counted again: it holds." in done.stdout
+    assert re.search(r"● network-witness votes: the payment backend 127.0.0.1:\d+ refuses connections", done.stdout)
     assert re.search(r"^ +\d+ ms  network-diagnostics +▸ \w+", done.stdout, re.MULTILINE)
     assert re.search(r"^ +\d+ ms  log-analysis +✓ analyze_log .* in \d+ ms$", done.stdout, re.MULTILINE)
     assert list((folder / "tmp").iterdir()) == []
@@ -79,8 +85,8 @@ def test_the_demo_finds_all_planted_causes(tmp_path: Path) -> None:
 def check_commands(folder: Path, said: str) -> None:
     """What the demo says to type next can be typed."""
     lines = [line.strip() for line in said.splitlines() if line.startswith("  QUORATE_DATABASE=")]
-    assert len(lines) >= 3
-    for line in lines[:3]:
+    assert len(lines) >= 4
+    for line in lines[:4]:
         database, *words = shlex.split(line)
         name, _, value = database.partition("=")
         done = subprocess.run(
@@ -89,6 +95,8 @@ def check_commands(folder: Path, said: str) -> None:
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         if "--events" in words:
             assert "refused" in done.stdout
+        if "verify" in words:
+            assert "It holds" in done.stdout
 
 
 def test_the_demo_as_json(tmp_path: Path) -> None:
@@ -102,6 +110,13 @@ def test_the_demo_as_json(tmp_path: Path) -> None:
     assert all(finding["evidence"] for finding in told["report"]["findings"] if finding["severity"] != "info")
     assert "incident-lead" in done.stderr
     assert (tmp_path / "runs.db").exists()
+    decision, (last,) = told["decision"], told["decision"]["rounds"]
+    assert (told["decision_faults"], last["dissent"]) == ([], ["finger-pointer"])
+    assert re.fullmatch(r"the payment backend 127.0.0.1:\d+ refuses connections", decision["winner"])
+    cast = {one["voter"]: one["ballot"] for one in last["ballots"]}
+    measured = [name for name, ballot in cast.items() if ballot.get("choice") == decision["winner"]]
+    assert {"network-witness", "log-witness"} <= set(measured)
+    assert all(cast[name]["evidence"] for name in measured)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +151,61 @@ def test_a_demo_that_is_stopped_leaves_nothing_running(moment: str, number: sign
     assert demo.returncode == 130
     assert said == "\nThe demo was stopped; everything it started is stopped too.\n"
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("choices", "fault"),
+    [
+        ("bbw", ""),
+        ("wbw", "was decided"),
+        ("bw", "'nothing' was decided"),
+        ("bb", "is not among those who were outvoted"),
+    ],
+)
+async def test_a_vote_that_is_not_right_does_not_pass(
+    choices: str, fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The wrong winner, none at all, nobody outvoted, a ballot without a measurement, a record that does not hold."""
+    monkeypatch.syspath_prepend(str(DEMO.parent))
+    from main import find_faults  # pyright: ignore[reportMissingImports]
+    from system import System  # pyright: ignore[reportMissingImports]
+    from witnesses import PLANTED, list_candidates  # pyright: ignore[reportMissingImports]
+
+    system = System(url="http://127.0.0.1:8001", backend_port=8002, log=tmp_path / "shop.log", pid=1)
+    backend, _, web, _ = (one.title for one in list_candidates(system))
+    said = [{"choice": backend, "evidence": ["measured"]} if one == "b" else {"choice": web} for one in choices]
+    names = [*(f"v{place}" for place in range(1, len(choices))), PLANTED]
+    voters = [Agent(name, model=ScriptedModel([json.dumps(ballot)])) for name, ballot in zip(names, said, strict=True)]
+    try:
+        record = await decide("Which?", voters=voters, options=[backend, web])
+    except NoDecision as error:
+        record = error.context["record"]  # type: ignore[assignment]
+    holds = Verification(decision=record.id, winner=record.winner)
+    faults = find_faults(record, holds, system)
+    assert (fault in "; ".join(faults)) if fault else faults == []
+    assert find_faults(record, structs.replace(holds, faults=("changed",)), system)[0].endswith("changed")
+
+
+def test_a_witness_votes_by_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """For what its worst finding names, with the facts; for nothing that is not measured, or not bad enough."""
+    monkeypatch.syspath_prepend(str(DEMO.parent))
+    from system import System  # pyright: ignore[reportMissingImports]
+    from witnesses import list_candidates, list_witnesses, read_ballot  # pyright: ignore[reportMissingImports]
+
+    system = System(url="http://127.0.0.1:8001", backend_port=8002, log=tmp_path / "shop.log", pid=1)
+    candidates, witness = list_candidates(system), list_witnesses(system)[0]
+    proof = (Evidence(tool="tcp_connect", call_id="c", fact="connect 127.0.0.1:8002 refused after 0.2 ms"),)
+    refused = Finding(title="Connection refused: 127.0.0.1:8002", severity="critical", evidence=proof)
+    busy = Finding(
+        title="Processors are busy", severity="high", evidence=(Evidence(tool="t", call_id="c", fact="99 %"),)
+    )
+
+    def vote(*findings: Finding) -> tuple[str, bool, int]:
+        ballot = read_ballot(witness, Diagnosis(applies=True, summary="", findings=findings), candidates)
+        return ballot.choice, ballot.abstains, len(ballot.evidence)
+
+    assert vote(busy, refused) == (candidates[0].title, False, 1)
+    assert vote(busy) == vote(structs.replace(refused, evidence=())) == ("", True, 0)
 
 
 def test_a_report_without_a_cause_does_not_pass(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -32,7 +32,14 @@ async def test_a_model_behind_a_key_streams_and_calls_the_real_tools(tmp_path: P
     answer = {
         "applies": True,
         "summary": "Nothing listens on port 9.",
-        "findings": [{"title": "Connection refused", "severity": "critical", "detail": "Port 9 is closed."}],
+        "findings": [
+            {
+                "title": "Connection refused",
+                "severity": "critical",
+                "detail": "Port 9 is closed.",
+                "evidence": [{"tool": "tcp_connect", "call_id": "call-1", "fact": "connect 127.0.0.1:9 refused"}],
+            }
+        ],
     }
     connect = ToolCall(id="call-1", name="tcp_connect", arguments='{"host":"127.0.0.1","ports":[9]}')
     async with provider_server([connect, json.dumps(answer)], key="a-key") as server:

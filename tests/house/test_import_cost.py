@@ -14,6 +14,7 @@ MODULES_MOST = 200
 EXTRAS = (
     "aiohttp", "typer", "rich", "click", "psutil", "dns", "cryptography", "cel", "pydantic", "sqlite3",
     "nats", "asyncpg", "psycopg", "opentelemetry", "mcp", "botocore", "redis", "obstore", "sklearn", "numpy",
+    "duckdb", "jsonschema_rs", "yaml",
 )  # fmt: skip
 
 # Runs in a bare interpreter (`-I -S -B`): it sees what the import does, not what the environment adds.

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 from quorate.agent.agent import Agent
 from quorate.catalog.definition import AGENT_PREFIX, AgentDefinition
+from quorate.catalog.gates import build_check
+from quorate.catalog.outputs import PLAIN_OUTPUTS, add_check, build_type, load_outputs
 from quorate.errors import InvalidInput, UnknownName
 from quorate.models.playbook import PlaybookModel, render_guidance
 from quorate.models.playbook.report import Diagnosis
@@ -41,11 +43,39 @@ def build_agent(
         instructions=_build_instructions(definition, guided=model != PLAYBOOK),
         model=_choose_model(definition, model),
         tools=[_find_tool(definition, name, toolbox=toolbox, agents=agents) for name in definition.tools],
-        output_type=Diagnosis if definition.output == "diagnosis" else str,
+        output_type=find_output_type(definition, gated=model != PLAYBOOK),
         description=definition.description,
         limits=definition.limits,
         version=definition.version,
     )
+
+
+def find_output_type(definition: AgentDefinition, *, gated: bool = True) -> type[object]:
+    """Find the type of an agent's answers.
+
+    Args:
+        definition: What the file says.
+        gated: Whether answers that its gates refuse do not fit. A playbook has no second try, and its rules are its
+            gates.
+
+    Raises:
+        InvalidInput: A gate is no condition.
+        UnknownName: There is no such output.
+        MissingExtra: There are gates, and the extra `cel` is not installed.
+    """
+    if definition.output == "text":
+        return str
+    check = build_check(definition.gates) if gated else None
+    if definition.output == "diagnosis":
+        return add_check(Diagnosis, check) if check else Diagnosis
+    if definition.output == "fields":
+        return build_type(definition.name, definition.fields, check=check)
+    shapes = load_outputs()
+    if definition.output not in shapes:
+        raise UnknownName(
+            "output", definition.output, [*PLAIN_OUTPUTS, *shapes], f"It is that of {definition.source!r}."
+        )
+    return build_type(definition.output, shapes[definition.output].fields, check=check)
 
 
 def _choose_model(definition: AgentDefinition, model: Model | str | None) -> Model | str | None:

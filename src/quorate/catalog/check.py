@@ -9,10 +9,14 @@ from typing import cast
 
 from msgspec import structs
 
-from quorate.catalog.definition import AGENT_PREFIX, IDENTIFIER, TOOL_NAME, AgentDefinition
+from quorate.catalog.definition import AGENT_PREFIX, IDENTIFIER, TOOL_NAME, TOOLSET_PREFIX, AgentDefinition, AgentEntry
+from quorate.catalog.gates import NAMES
+from quorate.catalog.outputs import PLAIN_OUTPUTS, check_fields, load_outputs
+from quorate.catalog.relations import check_relations
 from quorate.catalog.shape import AgentFile, Fault, read_definition, suggest
+from quorate.catalog.toolsets import load_toolsets
 from quorate.conditions import compile_condition
-from quorate.errors import MissingExtra
+from quorate.errors import MissingExtra, QuorateError
 from quorate.models.playbook.check import check_playbook
 from quorate.models.playbook.define import Playbook
 from quorate.ports import Toolset
@@ -22,7 +26,7 @@ Tools = Mapping[str, Toolset] | Collection[str]
 """The tools there are by name, or their names alone."""
 AGENT_PARAMETERS: dict[str, object] = {"properties": {"task": {"type": "string"}}, "required": ["task"]}
 """What an agent takes as a tool, as far as a playbook's calls are checked."""
-MOST_CHARACTERS = {"version": 32, "description": 500, "instructions": 32_000}
+MOST_CHARACTERS = {"version": 32, "description": 500, "deprecated": 200, "instructions": 32_000}
 MOST_ITEMS = {"triggers": 100, "tools": 64, "examples": 50, "not_for": 50, "tags": 20, "requires": 20}
 MOST_ITEM_CHARACTERS = {"triggers": 80, "tools": 128, "examples": 500, "not_for": 500, "tags": 63, "requires": 63}
 _PLACE_PART = re.compile(r"([A-Za-z_][\w-]*)|\[(\d+)\]")
@@ -36,19 +40,27 @@ _EMOJI_STYLE = re.compile("(?<=[\u2190-\u32ff\U0001f000-\U0001faff])\ufe0f")
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
-def check_file(file: AgentFile) -> tuple[AgentDefinition, list[Fault]]:
-    """Read one file's values and list its faults; where there are some, the definition serves to find more alone."""
+def check_file(file: AgentFile, *, thorough: bool = False) -> tuple[AgentDefinition, list[Fault]]:
+    """Read one file's values and list its faults; where there are some, the definition serves to find more alone.
+
+    Those that are built in were checked before they were shipped, and the language of conditions loads slowly: their
+    gates are only looked at where this is to be `thorough`.
+    """
     definition, faults = read_definition(file)
     faults += [*_check_name(file), *_check_values(file, definition), *_check_texts(file, definition)]
+    faults += _check_output(file, definition)
+    if thorough or not file.builtin:
+        faults += _check_gates(file, definition)
     return definition, faults
 
 
 def check_together(
-    found: Sequence[tuple[AgentFile, AgentDefinition]],
+    found: Sequence[tuple[AgentFile, AgentEntry]],
     *,
     tools: Tools | None,
     may_replace: bool,
     unread: Collection[str] = (),
+    thorough: bool = False,
 ) -> list[Fault]:
     """List what is wrong between files: names that come twice, unknown tools and agents, agents in a circle.
 
@@ -57,15 +69,17 @@ def check_together(
         tools: The tools there are, where they are known.
         may_replace: Whether a marked file may stand in for a built-in.
         unread: The names of files that could not be split: there all the same.
+        thorough: Whether to look at the tools, playbooks and relations of built-in agents too, which were checked
+            before they were shipped.
     """
     known = {definition.name for _, definition in found} | set(unread)
     faults = list(_check_duplicates(found, may_replace=may_replace))
     for file, definition in found:
-        faults += _check_tools(file, definition, tools=tools, agents=known)
-        # Those that are built in were checked before they were shipped, and the language of conditions loads slowly.
-        if definition.playbook is not None and not file.builtin:
-            faults += _check_playbook(file, definition, definition.playbook, tools=tools)
-    return faults + list(_check_cycles(found))
+        if thorough or not file.builtin:
+            faults += _check_tools(file, definition, tools=tools, agents=known)
+            if isinstance(definition, AgentDefinition):
+                faults += _check_playbook(file, definition, tools=tools)
+    return faults + list(check_relations(found, unread=unread, thorough=thorough))
 
 
 def find_deception(text: str) -> str:
@@ -77,6 +91,8 @@ def find_deception(text: str) -> str:
         if unicodedata.category(character) in {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"} or _BLANK.match(character):
             return f"has the invisible character {_spell(character)}; take it out"
     for word in _WORD.findall(text):
+        if word.isascii():
+            continue
         odd = next((c for c in word if _is_disguised(c)), "") or _find_mixed(word)
         if odd:
             return f"has {odd!r} ({_spell(odd)}), which looks like another letter, in {word!r}; write the plain letter"
@@ -129,6 +145,36 @@ def _check_values(file: AgentFile, definition: AgentDefinition) -> Iterator[Faul
             yield file.fault(f"`limits.{key}` is {value!r}; a limit is more than 0", "limits", key)
 
 
+def _check_output(file: AgentFile, definition: AgentDefinition) -> Iterator[Fault]:
+    name, fields = definition.output, definition.fields
+    if name not in PLAIN_OUTPUTS and name not in (shapes := load_outputs()):
+        yield file.fault(f"there is no output {name!r}; {suggest(name, [*PLAIN_OUTPUTS, *shapes])}", "output")
+    if fields and name != "fields":
+        yield file.fault(
+            f'`[fields]` is for `output = "fields"`, and it is {name!r}; write that, or no fields', "fields"
+        )
+    elif name == "fields" and not fields:
+        yield file.fault("`output` is `fields`, and there are none; write `[fields]`", "output")
+    for field, what in check_fields(fields):
+        yield file.fault(f"`fields.{field}`: {what}" if field else f"`fields`: {what}", "fields", field)
+
+
+def _check_gates(file: AgentFile, definition: AgentDefinition) -> Iterator[Fault]:
+    for gate in definition.gates:
+        if not gate.condition:
+            continue
+        place = file.front.body.find(gate.text.split(" (")[0][:40])
+        line = file.front.body_line + file.front.body.count("\n", 0, max(0, place))
+        if definition.output == "text":
+            what = f"the gate {gate.text!r} has a condition, and text has no fields; give `output` a type"
+            yield Fault(path=file.path, line=line, what=what)
+            continue
+        try:
+            compile_condition(gate.condition, names=NAMES)
+        except QuorateError as error:
+            yield Fault(path=file.path, line=line, what=f"the gate {gate.text!r}: {error.message}")
+
+
 def _check_texts(file: AgentFile, definition: AgentDefinition) -> Iterator[Fault]:
     for key, most in MOST_CHARACTERS.items():
         text: str = getattr(definition, key)
@@ -166,14 +212,19 @@ def _find_body_line(file: AgentFile, text: str) -> int:
     return file.front.body_line
 
 
-def _check_duplicates(found: Sequence[tuple[AgentFile, AgentDefinition]], *, may_replace: bool) -> Iterator[Fault]:
-    first: dict[str, AgentFile] = {}
+def _check_duplicates(found: Sequence[tuple[AgentFile, AgentEntry]], *, may_replace: bool) -> Iterator[Fault]:
+    first: dict[str, tuple[AgentFile, AgentEntry]] = {}
     for file, definition in found:
-        name, other = definition.name, first.setdefault(definition.name, file)
+        name = definition.name
+        other, replaced = first.setdefault(name, (file, definition))
         marked = definition.replaces and other.builtin and not file.builtin
-        if other is file or (marked and may_replace):
+        if other is file:
             continue
-        if marked:
+        if marked and may_replace:
+            if definition.tier != replaced.tier:
+                what = f"it stands in for a {replaced.tier} agent, and says {definition.tier!r}; keep that one's tier"
+                yield file.fault(what, "tier")
+        elif marked:
             yield file.fault("`replaces = true` is not allowed here; rename the agent, or allow replacing", "replaces")
         elif other.builtin and not file.builtin:
             yield file.fault(f"`name` {name!r} is a built-in's ({other.path}); choose another name", "name")
@@ -182,22 +233,26 @@ def _check_duplicates(found: Sequence[tuple[AgentFile, AgentDefinition]], *, may
 
 
 def _check_tools(
-    file: AgentFile, definition: AgentDefinition, *, tools: Tools | None, agents: Collection[str]
+    file: AgentFile, definition: AgentEntry, *, tools: Tools | None, agents: Collection[str]
 ) -> Iterator[Fault]:
     for tool in definition.tools:
         if tool.startswith(AGENT_PREFIX):
             agent = tool.removeprefix(AGENT_PREFIX)
             if agent not in agents:
                 yield file.fault(f"there is no agent {agent!r}; {suggest(agent, agents)}", "tools", containing=tool)
+        elif tool.startswith(TOOLSET_PREFIX):
+            toolset, sets = tool.removeprefix(TOOLSET_PREFIX), load_toolsets()
+            yield file.fault(f"there is no toolset {toolset!r}; {suggest(toolset, sets)}", "tools", containing=tool)
         elif not TOOL_NAME.fullmatch(tool):
             yield file.fault(f"{tool!r} is not a tool's name; use letters, digits and `_`", "tools", containing=tool)
         elif tools is not None and tool not in tools:
             yield file.fault(f"there is no tool {tool!r}; {suggest(tool, tools)}", "tools", containing=tool)
 
 
-def _check_playbook(
-    file: AgentFile, definition: AgentDefinition, playbook: Playbook, *, tools: Tools | None
-) -> Iterator[Fault]:
+def _check_playbook(file: AgentFile, definition: AgentDefinition, *, tools: Tools | None) -> Iterator[Fault]:
+    playbook = definition.playbook
+    if playbook is None:
+        return
     offered = {tool for tool in definition.tools if not tool.startswith(AGENT_PREFIX)}
     offered |= {agent.replace("-", "_") for agent in definition.delegates}
     for number, step in enumerate(playbook.steps):
@@ -234,25 +289,3 @@ def _read_place(place: str, playbook: Playbook) -> Iterator[str | int]:
             yield ids.index(name)
         else:
             yield name or int(number)
-
-
-def _check_cycles(found: Sequence[tuple[AgentFile, AgentDefinition]]) -> Iterator[Fault]:
-    graph: Mapping[str, tuple[str, ...]] = {definition.name: definition.delegates for _, definition in found}
-    files = {definition.name: file for file, definition in found}
-    done: set[str] = set()
-    for start in sorted(graph):
-        trail: list[str] = []
-        pending = [(start, 0)]
-        while pending:
-            name, depth = pending.pop()
-            del trail[depth:]
-            if name in trail:
-                circle = [*trail[trail.index(name) :], name]
-                shown = " → ".join(f"`{agent}`" for agent in circle)
-                tool = AGENT_PREFIX + name
-                yield files[circle[-2]].fault(f"agents call each other in a circle: {shown}; take one call out",
-                                              "tools", containing=tool)  # fmt: skip
-            elif name not in done:
-                trail.append(name)
-                done.add(name)
-                pending += [(other, depth + 1) for other in reversed(graph.get(name, ())) if other in graph]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from quorate.catalog.definition import AgentDefinition
+from quorate.catalog.definition import AgentEntry
 from quorate.catalog.language import load_words, split_words
 
 SATURATION = 1.2
@@ -58,7 +58,7 @@ class _Document(Struct, frozen=True, kw_only=True):
 class Finder:
     """An index of agents; built once for a catalog."""
 
-    def __init__(self, definitions: Sequence[AgentDefinition]) -> None:
+    def __init__(self, definitions: Sequence[AgentEntry]) -> None:
         self._documents = [_read(definition) for definition in definitions]
         self._frequencies = Counter(word for document in self._documents for word in document.counts)
         self._average = sum(d.length for d in self._documents) / max(1, len(self._documents))
@@ -104,7 +104,7 @@ class Finder:
         return rarity * count * (SATURATION + 1) / (count + SATURATION * norm)
 
 
-def _read(definition: AgentDefinition) -> _Document:
+def _read(definition: AgentEntry) -> _Document:
     counts: dict[str, float] = {}
     places: dict[str, str] = {}
     for field, words in _read_fields(definition):
@@ -114,7 +114,7 @@ def _read(definition: AgentDefinition) -> _Document:
     return _Document(agent=definition.name, counts=counts, places=places, length=sum(counts.values()))
 
 
-def _read_fields(definition: AgentDefinition) -> Iterator[tuple[Field, list[tuple[str, str]]]]:
+def _read_fields(definition: AgentEntry) -> Iterator[tuple[Field, list[tuple[str, str]]]]:
     for field in FIELDS:
         value: str | tuple[str, ...] = getattr(definition, field.name)
         text = value if isinstance(value, str) else "\n".join(value)

@@ -15,6 +15,7 @@ MOST_READ = 10_000
 """Characters of a request that are read; what comes after them decides nothing."""
 FEATURES = {
     "url": "a URL",
+    "sql": "an SQL file",
     "code": "a source file",
     "log": "a log file",
     "trace": "a stack trace",
@@ -24,14 +25,15 @@ FEATURES = {
     "host": "a host name",
 }
 """The kinds of target a text may name, in the words of a reason."""
-RELATED = {"endpoint": "url", "trace": "log"}
+RELATED = {"endpoint": "url", "trace": "log", "sql": "code"}
 """The kind that stands in for one that no agent's examples name."""
 
-_CODE_ENDINGS = "py|pyi|js|jsx|ts|tsx|go|rs|java|rb|c|cc|cpp|h|hpp|cs|php|sh|sql|kt|swift|scala|lua|pl"
+_CODE_ENDINGS = "py|pyi|js|jsx|ts|tsx|go|rs|java|rb|c|cc|cpp|h|hpp|cs|php|sh|kt|swift|scala|lua|pl"
 _DOMAINS = "com|org|net|io|dev|local|internal|lan|test|example|invalid|edu|gov|eu|uk|de|fr|ch|co|ai|app|cloud|info"
 # Every repetition that can begin at each character has a bound, so that no request takes long to read.
 _KINDS = {
     "url": r"\b[a-z][a-z0-9+.-]{1,15}://[^\s<>\"'`]+",
+    "sql": r"(?<![\w./~-])[\w./~-]{0,300}\w\.(?:sql|ddl)\b(?::\d+)*",
     "code": rf"(?<![\w./~-])[\w./~-]{{0,300}}\w\.(?:{_CODE_ENDINGS})\b(?::\d+)*",
     "log": r"(?<![\w./~-])[\w./~-]{0,300}\w\.(?:log|err|jsonl|journal)(?:\.\d+|\.gz)*\b|/var/log(?:/[\w.-]+)*/?",
     "trace": r"\btraceback \(most recent call last\)|\bexception in thread\b"
@@ -44,7 +46,7 @@ _KINDS = {
     "host": rf"\b(?:[a-z0-9][a-z0-9-]{{0,62}}\.){{1,8}}(?:{_DOMAINS})\b",
 }
 _TARGET = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS.items()), re.MULTILINE)
-_MAY_HOLD_TARGET = re.compile("[./:(]|thread")
+_MAY_HOLD_TARGET = re.compile(r"[\w\]][.:]\w|/|::|\(most|thread|\(\w")
 _CLAUSE = re.compile(
     r"[.;!?\n]+(?=\s|$)|,\s*(?:but|also|and then|then|just|only)\b|,\s+|\bbut\b|\s[-–—]\s|\binstead\b(?! of)"
 )
@@ -63,6 +65,7 @@ _ABOUT = re.compile(
     r"\b(?:about|on|regarding|concerning|of|for|to|with|using|that|which|called|featuring|inspired|in)\b"
 )
 _WORD = re.compile(r"[a-z0-9]+(?:[-_'][a-z0-9]+)*|<[a-z]+>")
+_PART = re.compile("[a-z0-9]+|<[a-z]+>")
 
 
 class Words(Struct, frozen=True, kw_only=True):
@@ -70,6 +73,7 @@ class Words(Struct, frozen=True, kw_only=True):
 
     stop: frozenset[str]
     asking: frozenset[str]
+    everyday: frozenset[str]
     symptoms: frozenset[str]
     machines: frozenset[str]
     making: frozenset[str]
@@ -128,14 +132,17 @@ def split_words(text: str) -> Iterator[tuple[str, str]]:
     plain = _fold(text)
     # Most trigger words cannot hold a target, and hundreds of agents have thousands of them.
     plain = _TARGET.sub(_name_target, plain) if _MAY_HOLD_TARGET.search(plain) else plain
-    for word in _WORD.findall(plain):
-        if not word.startswith("<"):
-            yield from ((part, stem(part)) for part in re.split("[-_']", word) if part)
+    for part in _PART.findall(plain):
+        if part[0] != "<":
+            yield part, stem(part)
 
 
 def find_features(text: str) -> frozenset[str]:
     """Find the kinds of target a text names."""
-    return frozenset(match.lastgroup for match in _TARGET.finditer(_fold(text)) if match.lastgroup)
+    plain = _fold(text)
+    if not _MAY_HOLD_TARGET.search(plain):
+        return frozenset()
+    return frozenset(match.lastgroup for match in _TARGET.finditer(plain) if match.lastgroup)
 
 
 @functools.lru_cache(maxsize=20_000)
@@ -162,7 +169,7 @@ def _singular(word: str) -> str:
 
 
 def _fold(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    text = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     return text.replace("can't", "cannot").replace("can not", "cannot")
 
 

@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import nlargest
 
 from msgspec import Struct
 
-from quorate.catalog.definition import AgentDefinition
-from quorate.catalog.language import (
-    FEATURES,
-    RELATED,
-    Reading,
-    find_features,
-    load_words,
-    read_request,
-    stem,
-    stem_words,
-)
+from quorate.catalog.clues import HINTED, SYMPTOM, Clue, ClueIndex, Profile, Spelling, spell
+from quorate.catalog.definition import AgentEntry
+from quorate.catalog.language import Reading, read_request
 from quorate.errors import InvalidInput
 
 ENOUGH = 1.0
 """The score below which an agent is not chosen."""
 ENOUGH_BESIDE = 1.1
 """The score of its own evidence below which an agent is not needed beside another."""
-PHRASE, LOOSE, WORD, COMMON_WORD, SYMPTOM = 3.0, 2.2, 1.6, 1.0, 0.4
-TARGET, PLAIN_TARGET = 2.2, 0.9
-"""Points for a trigger of several words in a row, near each other, of one word, of one common word; and for a word
-that says that something is wrong. Then those for a target, and for one of the kinds that any request may name."""
-PLAIN_TARGETS = frozenset({"path", "host"})
+CALLED = 1.6
+"""The score from which a request calls for one of those who lead the same agents."""
 PLACES = frozenset({"<path>", "<host>", "<address>"})
 """Targets that may just say where, so that they call for no second agent."""
-HINTED, MENTIONED = 1.1, 0.8
-"""Points for a word that is part of a trigger, and for one of the agent's description or examples."""
 EXAMPLE = 3.0
-"""Points for a request that is one of the agent's examples; a similar one gives its share."""
-SHARED = 0.75
-"""What a trigger counts that several agents have."""
+"""Points for a request like one of the agent's examples, by how alike they are; twice as many for that very one."""
 SIMILAR = 0.34
 """The similarity below which an example says nothing."""
 ALIKE = 0.5
 """The similarity from which a request counts as one the agent's file rules out."""
-REACH = 6
-"""How far apart the words of a trigger may stand."""
+FOREIGN, ELSEWHERE = 0.8, 0.4
+"""What a word counts against an agent that nobody knows, and one that only others know."""
+MOST_WEIGHED = 32
+"""How many agents are weighed closely: those with the most clues."""
 MOST_SHOWN = 5
 
 
@@ -71,34 +57,17 @@ class NoRoute(InvalidInput):
     """No agent is for this request; the message shows what they are for."""
 
 
-class _Evidence(Struct, frozen=True, kw_only=True):
-    points: float
-    words: frozenset[str]
-    """The stems (and kinds of target) that it rests on."""
-    text: str
-
-
-class _Profile(Struct, frozen=True, kw_only=True):
-    definition: AgentDefinition
-    triggers: tuple[tuple[str, tuple[str, ...]], ...]
-    vocabulary: frozenset[str]
-    features: dict[str, float]
-    """How often its examples name each kind of target, as a share."""
-    examples: tuple[frozenset[str], ...]
-    exact: frozenset[tuple[str, ...]]
-    """The examples word for word."""
-    not_for: tuple[frozenset[str], ...]
-
-
 class _Weighed(Struct, frozen=True, kw_only=True):
-    profile: _Profile
-    evidence: tuple[_Evidence, ...]
-    score: float
+    profile: Profile
+    evidence: tuple[Clue, ...] = ()
+    score: float = 0.0
     vetoed: bool = False
+    is_example: bool = False
+    """Whether the request is one of the agent's examples, word for word."""
 
     @property
     def name(self) -> str:
-        return self.profile.definition.name
+        return self.profile.name
 
     @property
     def reason(self) -> str:
@@ -106,41 +75,36 @@ class _Weighed(Struct, frozen=True, kw_only=True):
             return "nothing in the request speaks for it"
         if self.vetoed:
             return "its file says that it is not for such requests"
-        return f"the request has {', '.join(dict.fromkeys(e.text for e in self.evidence))}"
+        return f"the request has {_tell(self.evidence)}"
 
 
 class Router:
     """Chooses among the agents of a catalog, by what their files say; built once for a catalog."""
 
-    def __init__(self, definitions: Sequence[AgentDefinition]) -> None:
-        known = load_words()
-        self._fillers = known.stop | _stem_all(known.stop)
-        self._symptoms = _stem_all(known.symptoms)
-        self._empty = self._symptoms | self._fillers | _stem_all(known.asking)
-        self._common = self._empty | _stem_all(known.machines)
-        self._profiles = [self._read(definition) for definition in definitions]
-        self._shared = Counter(words for profile in self._profiles for words in {t for _, t in profile.triggers})
-        self._vocabulary = frozenset[str]().union(*(profile.vocabulary for profile in self._profiles))
-        self._counts = Counter(word for profile in self._profiles for word in profile.vocabulary)
-        self._rarity = {word: math.log(1 + len(self._profiles) / count) for word, count in self._counts.items()}
-        self._features: dict[str, float] = {}
-        for kind, share in (item for profile in self._profiles for item in profile.features.items()):
-            self._features[kind] = max(share, self._features.get(kind, 0.0))
+    def __init__(self, definitions: Sequence[AgentEntry]) -> None:
+        self._index = ClueIndex(definitions)
+        self._profiles = self._index.profiles
+        self._numbers = {profile.name: number for number, profile in enumerate(self._profiles)}
+        self._leaders = [profile for profile in self._profiles if profile.leads]
+        self._led = frozenset(name for leader in self._leaders for name in leader.definition.delegates)
 
     def route(self, task: str) -> Route:
         """Choose the agent a request is for.
 
-        Where two agents are needed for different parts of it, an agent that has both as tools is chosen.
+        An agent that the request names is chosen. Where two agents are needed for different parts of it, an agent that
+        has both as tools is chosen.
 
         Raises:
             NoRoute: It is for none; the message says what would match. Nothing is chosen for want of better.
         """
         reading = read_request(task)
-        weighed = sorted((self._weigh(profile, reading) for profile in self._profiles), key=_rank)
-        enough = [one for one in weighed if one.score >= ENOUGH]
+        weighed = self._weigh_all(reading, spell(task))
+        named = [one for one in weighed if one.name in reading.named and "-" in one.name]
+        enough = named or [one for one in weighed if one.score >= ENOUGH]
         if not enough:
             raise self._refuse(task, weighed)
-        best = self._find_lead(enough, weighed, reading) or _route(enough[0], enough[0].reason)
+        lead = None if len(named) == 1 else self._find_lead(enough, weighed, reading)
+        best = lead or Route(agent=enough[0].name, reason=enough[0].reason, score=enough[0].score)
         others = [one for one in weighed if one.score > 0 and one.name != best.agent][:MOST_SHOWN]
         return Route(
             agent=best.agent,
@@ -149,136 +113,89 @@ class Router:
             alternatives=tuple(Alternative(agent=o.name, score=o.score, reason=o.reason) for o in others),
         )
 
-    def _read(self, definition: AgentDefinition) -> _Profile:
-        spoken = (definition.name, *definition.triggers)
-        texts = (*spoken, *definition.examples, definition.description)
-        # An agent that leads others gets requests of all kinds; it is found by its words, or through them.
-        samples = () if definition.delegates else definition.examples
-        named = Counter(kind for text in samples for kind in find_features(text))
-        return _Profile(
-            definition=definition,
-            triggers=tuple((text, words) for text in spoken if (words := stem_words(text))),
-            vocabulary=frozenset(word for text in texts for word in stem_words(text)) - self._empty,
-            features={kind: count / len(definition.examples) for kind, count in named.items()},
-            examples=tuple(self._reduce(text) for text in definition.examples),
-            exact=frozenset(_drop_bars(read_request(text).words) for text in definition.examples),
-            not_for=tuple(self._reduce(text) for text in definition.not_for),
-        )
+    def _weigh_all(self, reading: Reading, spelling: Spelling) -> list[_Weighed]:
+        """Weigh the agents that the request has clues for, best first."""
+        clues = self._index.gather(reading)
+        likeness = self._index.liken(frozenset(reading.words))
+        raw = {number: sum(clue.points for clue in found) for number, found in clues.items()}
+        for number, alike in likeness.items():
+            raw[number] = raw.get(number, 0.0) + (EXAMPLE * alike if alike >= SIMILAR else 0.0)
+        named = {self._numbers[name] for name in reading.named if name in self._numbers}
+        # Ties go by number, so that the same are weighed every time.
+        closest = nlargest(MOST_WEIGHED, raw, key=lambda number: (raw[number], -number))
+        numbers = sorted({*closest, *named})
+        found: list[_Weighed] = []
+        for number in numbers:
+            profile = self._profiles[number]
+            alike = 2.0 if spelling in profile.exact else likeness.get(number, 0.0)
+            found.append(self._weigh(profile, clues.get(number, ()), alike, reading))
+        return sorted(found, key=_rank)
 
-    def _reduce(self, text: str) -> frozenset[str]:
-        """Return the words of a sample request that count, its kinds of target among them."""
-        return (frozenset(stem_words(text)) - self._fillers) | {f"<{kind}>" for kind in find_features(text)}
-
-    def _weigh(self, profile: _Profile, reading: Reading) -> _Weighed:
+    def _weigh(self, profile: Profile, clues: Sequence[Clue], likeness: float, reading: Reading) -> _Weighed:
+        """Weigh an agent; a likeness of more than 1 means that the request is one of its examples."""
         words = frozenset(reading.words)
-        matched = (self._match_triggers, self._match_features, self._match_vocabulary)
-        evidence = _choose(item for match in matched for item in match(profile, reading))
-        likeness = max((self._compare(words, example) for example in profile.examples), default=0.0)
-        likeness = 1.0 if _drop_bars(reading.words) in profile.exact else likeness
+        evidence = _choose(clues)
         if likeness >= SIMILAR and profile.vocabulary.issuperset(reading.making):
-            shown = _Evidence(points=EXAMPLE * likeness, words=frozenset(), text="likeness to one of its examples")
+            shown = Clue(points=EXAMPLE * likeness, words=frozenset(), text="likeness to one of its examples")
             evidence = [*evidence, shown]
-        if profile.definition.name in reading.named and "-" in profile.definition.name:
-            evidence = [_Evidence(points=EXAMPLE, words=frozenset(), text="its name"), *evidence]
-        ruled_out = [sample for sample in profile.not_for if self._is_ruled_out(profile, words, sample)]
-        unlike = max((self._compare(words, sample) for sample in ruled_out), default=0.0)
-        vetoed = unlike >= ALIKE and unlike >= likeness
-        score = 0.0 if vetoed else self._score(evidence, reading)
-        return _Weighed(profile=profile, evidence=tuple(evidence), score=score, vetoed=vetoed)
+        is_named = profile.name in reading.named and "-" in profile.name
+        if is_named:
+            evidence = [Clue(points=EXAMPLE, words=frozenset(), text="its name"), *evidence]
+        ruled_out = [sample for sample in profile.not_for if _is_ruled_out(profile, words, sample)]
+        unlike = max((self._index.compare(words, sample) for sample in ruled_out), default=0.0)
+        vetoed = unlike >= ALIKE and unlike >= likeness and not is_named
+        score = 0.0 if vetoed else self._score(profile, evidence, reading)
+        score = max(score, EXAMPLE) if is_named else score
+        return _Weighed(profile=profile, evidence=tuple(evidence), score=score, vetoed=vetoed, is_example=likeness > 1)
 
-    def _match_triggers(self, profile: _Profile, reading: Reading) -> Iterable[_Evidence]:
-        for text, words in profile.triggers:
-            points = self._match(words, reading.words)
-            if points:
-                share = 1.0 if self._shared[words] == 1 else SHARED
-                yield _Evidence(points=points * share, words=frozenset(words), text=f"`{text}`")
-
-    def _match(self, trigger: tuple[str, ...], words: tuple[str, ...]) -> float:
-        size = len(trigger)
-        wanted = [word for word in trigger if word not in self._fillers]
-        if size == 1:
-            return self._weigh_word(trigger[0]) if trigger[0] in words else 0.0
-        if any(words[at : at + size] == trigger for at in range(len(words) - size + 1)):
-            # "this host" says no more than "host"; "what is going on" is a saying.
-            return self._weigh_word(wanted[0]) if len(wanted) == 1 else PHRASE
-        if len(wanted) < 2 or not set(wanted) <= set(words):
-            return 0.0
-        spans = [words[at : at + len(wanted) + REACH] for at, word in enumerate(words) if word in wanted]
-        near = any(set(wanted) <= set(span) and "|" not in span[: _reach(span, wanted)] for span in spans)
-        return LOOSE if near else 0.0
-
-    def _weigh_word(self, word: str) -> float:
-        if word in self._empty:
-            return SYMPTOM
-        return COMMON_WORD if word in self._common else WORD
-
-    def _match_features(self, profile: _Profile, reading: Reading) -> Iterable[_Evidence]:
-        for kind in sorted(reading.features):
-            known = kind if kind in self._features else RELATED.get(kind, kind)
-            if known not in profile.features:
-                continue
-            most = PLAIN_TARGET if kind in PLAIN_TARGETS else TARGET
-            share = profile.features[known] / self._features[known]
-            yield _Evidence(points=most * share, words=frozenset({f"<{kind}>"}), text=FEATURES[kind])
-
-    def _match_vocabulary(self, profile: _Profile, reading: Reading) -> Iterable[_Evidence]:
-        for word in sorted(profile.vocabulary.intersection(reading.words) - self._common):
-            points = HINTED if any(word in trigger for _, trigger in profile.triggers) else MENTIONED
-            yield _Evidence(
-                points=points * (1.0 if self._counts[word] == 1 else SHARED), words=frozenset({word}), text=f"`{word}`"
-            )
-
-    def _compare(self, words: frozenset[str], sample: frozenset[str]) -> float:
-        """Return how alike two sets of words are, rare ones counting more: 0 to 1."""
-        words = words - self._fillers - {"|"}
-        shared, both = words & sample, words | sample
-        weight = sum(map(self._weight, both))
-        return sum(map(self._weight, shared)) / weight if weight else 0.0
-
-    def _is_ruled_out(self, profile: _Profile, words: frozenset[str], sample: frozenset[str]) -> bool:
-        """Whether a request shares more with a sample than the words the agent is for."""
-        own = frozenset(word for _, trigger in profile.triggers for word in trigger)
-        return bool(words & sample - own) or sample <= own
-
-    def _weight(self, word: str) -> float:
-        return 0.3 if word in self._common else self._rarity.get(word, 1.5)
-
-    def _score(self, evidence: Sequence[_Evidence], reading: Reading, *, whole: bool = True) -> float:
-        """Add the points up, less for a request that is mostly about things no agent knows."""
+    def _score(self, profile: Profile, evidence: Sequence[Clue], reading: Reading, *, whole: bool = True) -> float:
+        """Add the points up, less for a request that is mostly about things the agent does not know."""
         if not evidence:
             return 0.0
+        index = self._index
         words = frozenset(reading.words) - {"|"}
         used = frozenset[str]().union(*(item.words for item in evidence))
-        symptoms = (words & self._symptoms) - used
-        foreign = {w for w in words if w.isalpha() and w not in self._vocabulary and w not in self._common}
-        against = len(foreign) + 4 * len(reading.making)
+        symptoms = (words & index.symptoms) - used
+        unknown = [w for w in words if w.isalpha() and w not in profile.vocabulary and w not in index.common]
+        elsewhere = ELSEWHERE if whole else 0.0
+        against = sum(elsewhere if index.is_known(word) else FOREIGN for word in unknown) + 3.2 * len(reading.making)
         speaking = sum(item.points for item in evidence) + (SYMPTOM * min(2, len(symptoms)) if whole else 0.0)
-        supported = speaking + len(words & self._vocabulary - used - self._common) * 0.5
-        return round(speaking * supported / (supported + 0.8 * against), 3)
+        return round(speaking * speaking / (speaking + against), 3)
 
     def _find_lead(self, enough: Sequence[_Weighed], weighed: Sequence[_Weighed], reading: Reading) -> Route | None:
         """Find an agent that leads others, when the request needs two of those for different parts of it."""
-        best = next((one for one in enough if not one.profile.definition.delegates), None)
-        if best is None:
+        best = next((one for one in enough if not one.profile.leads), None)
+        led = [one for one in enough if one.name in self._led]
+        # What an agent for small tasks is best for, the one of its field that is led by others does too.
+        first = next((one for one in led if best and _is_alike(one, best)), None)
+        if best is None or first is None or best.is_example:
             return None
-        used = frozenset[str]().union(*(item.words for item in best.evidence if item.points > HINTED))
-        for other in enough:
+        used = frozenset[str]().union(*(item.words for item in (*best.evidence, *first.evidence)))
+        for other in led:
             own = [e for e in other.evidence if e.points > HINTED and e.words and not e.words & (used | PLACES)]
-            if (
-                other is best
-                or other.profile.definition.delegates
-                or self._score(own, reading, whole=False) < ENOUGH_BESIDE
-            ):
+            if other in (best, first) or self._score(other.profile, own, reading, whole=False) < ENOUGH_BESIDE:
                 continue
-            lead = _find_leader(weighed, {best.name, other.name})
+            lead = self._find_leader({first.name, other.name}, {one.name: one for one in weighed})
             if lead is not None:
-                parts = f"`{best.name}` ({_tell(best.evidence)}) and `{other.name}` ({_tell(own)})"
+                parts = f"`{first.name}` ({_tell(first.evidence)}) and `{other.name}` ({_tell(own)})"
                 score = round(best.score + other.score, 3)
                 return Route(agent=lead.name, reason=f"the request needs both {parts}", score=score)
         return None
 
+    def _find_leader(self, team: set[str], weighed: Mapping[str, _Weighed]) -> Profile | None:
+        """Find who leads two agents: whom the request speaks for, then who does it by a procedure of its own."""
+        leaders = [one for one in self._leaders if team <= set(one.definition.delegates)]
+
+        def rank(one: Profile) -> tuple[float, bool, int, str]:
+            known = weighed.get(one.name)
+            score = known.score if known and known.score >= CALLED else 0.0
+            return (-score, not one.definition.has_playbook, len(one.definition.delegates), one.name)
+
+        return min(leaders, key=rank, default=None)
+
     def _refuse(self, task: str, weighed: Sequence[_Weighed]) -> NoRoute:
-        shown = [one.profile.definition for one in weighed[:MOST_SHOWN]]
+        names = dict.fromkeys([*(one.name for one in weighed), *self._numbers])
+        shown = [self._profiles[self._numbers[name]].definition for name in list(names)[:MOST_SHOWN]]
         matching = "".join(f"\n  {definition.name}: {definition.examples[0]!r}" for definition in shown)
         quoted = task if len(task) <= 80 else f"{task[:79]}…"
         advice = (
@@ -289,41 +206,29 @@ class Router:
         )
 
 
-def _stem_all(words: Iterable[str]) -> frozenset[str]:
-    return frozenset(map(stem, words))
-
-
-def _drop_bars(words: Iterable[str]) -> tuple[str, ...]:
-    return tuple(word for word in words if word != "|")
-
-
 def _rank(one: _Weighed) -> tuple[float, str]:
     return (-one.score, one.name)
 
 
-def _route(one: _Weighed, reason: str) -> Route:
-    return Route(agent=one.name, reason=reason, score=one.score)
-
-
-def _tell(evidence: Iterable[_Evidence]) -> str:
+def _tell(evidence: Iterable[Clue]) -> str:
     return ", ".join(dict.fromkeys(item.text for item in evidence))
 
 
-def _reach(span: tuple[str, ...], wanted: Sequence[str]) -> int:
-    return max(span.index(word) for word in wanted) + 1
+def _is_ruled_out(profile: Profile, words: frozenset[str], sample: frozenset[str]) -> bool:
+    """Whether a request shares more with a sample than the words the agent is for."""
+    return bool(words & sample - profile.own) or sample <= profile.own
 
 
-def _choose(evidence: Iterable[_Evidence]) -> list[_Evidence]:
+def _is_alike(one: _Weighed, other: _Weighed) -> bool:
+    return one.name == other.name or one.profile.definition.domain == other.profile.definition.domain
+
+
+def _choose(evidence: Iterable[Clue]) -> list[Clue]:
     """Keep the weightiest evidence for each word: `tls certificate` is not also `certificate`."""
-    chosen: list[_Evidence] = []
+    chosen: list[Clue] = []
     used: frozenset[str] = frozenset()
-    for item in sorted(evidence, key=lambda e: (-e.points, e.text)):
+    for item in sorted(evidence, key=lambda clue: (-clue.points, clue.text)):
         if not item.words <= used:
             chosen.append(item)
             used |= item.words
     return chosen
-
-
-def _find_leader(weighed: Sequence[_Weighed], team: set[str]) -> _Weighed | None:
-    leaders = [one for one in weighed if team <= set(one.profile.definition.delegates)]
-    return min(leaders, key=lambda one: (len(one.profile.definition.delegates), one.name), default=None)

@@ -12,12 +12,17 @@ from typing import Union, cast, get_args, get_origin
 import msgspec
 from msgspec import Struct, structs
 
+from quorate.catalog.body import Body, read_body
 from quorate.catalog.definition import AgentDefinition
 from quorate.catalog.frontmatter import FrontMatter, find_line
+from quorate.catalog.tiers import add_limits
+from quorate.catalog.toolsets import expand_tools
 from quorate.specs import Limits
 
-_HERE = frozenset({"instructions", "source"})
-"""What is not in the front matter."""
+NOT_KEYS = frozenset(
+    {"instructions", "source", "gates", "cases", "escalates_to", "hands_off", "has_playbook"}
+)  # fmt: skip
+"""What a definition has that is not in the front matter."""
 _STAND_IN: Mapping[str, object] = {
     "description": "x", "tier": "task", "domain": "x", "triggers": ("x",), "examples": ("x",),
 }  # fmt: skip
@@ -57,15 +62,22 @@ def read_definition(file: AgentFile) -> tuple[AgentDefinition, list[Fault]]:
 
     What is wrong is left out of the definition, or stood in for.
     """
-    values = {**file.front.table, "instructions": file.front.body.strip(), "source": file.path}
+    table = file.front.table
+    body = read_body(file.front.body, first=file.front.body_line)
+    faults = [Fault(path=file.path, line=remark.line, what=remark.what) for remark in body.remarks]
+    values = {**table, "instructions": body.instructions, "source": file.path}
+    if "limits" in table or "tier" in table:
+        values["limits"] = add_limits(table.get("tier"), table.get("limits", {}))
     try:
         definition = msgspec.convert(values, AgentDefinition)
     except msgspec.ValidationError:
         definition = None
-    if definition is None or not _HERE.isdisjoint(file.front.table):
-        return _read_sound(file, values), list(_check_struct(file, file.front.table, AgentDefinition, ()))
-    limits = file.front.table.get("limits", {})
-    return definition, list(_check_struct(file, cast("dict[str, object]", limits), Limits, ("limits",)))
+    if definition is None or not NOT_KEYS.isdisjoint(table):
+        faults += _check_struct(file, table, AgentDefinition, ())
+        return _add_body(_read_sound(file, values), body), faults
+    limits = table.get("limits", {})
+    faults += _check_struct(file, cast("dict[str, object]", limits), Limits, ("limits",))
+    return _add_body(definition, body), faults
 
 
 def suggest(name: str, choices: Iterable[str]) -> str:
@@ -76,6 +88,18 @@ def suggest(name: str, choices: Iterable[str]) -> str:
         return f"did you mean `{near[0]}`?"
     shown = ", ".join(f"`{choice}`" for choice in known[:12])
     return f"known: {shown}{' …' if len(known) > 12 else ''}" if known else "there are none"
+
+
+def _add_body(definition: AgentDefinition, body: Body) -> AgentDefinition:
+    return structs.replace(
+        definition,
+        tools=expand_tools(definition.tools),
+        gates=body.gates,
+        cases=body.cases,
+        escalates_to=body.escalates_to,
+        hands_off=body.hands_off,
+        has_playbook=definition.playbook is not None,
+    )
 
 
 def _read_sound(file: AgentFile, values: dict[str, object]) -> AgentDefinition:
@@ -97,7 +121,7 @@ def _list_fields(kind: type[Struct]) -> tuple[structs.FieldInfo, ...]:
 def _check_struct(
     file: AgentFile, table: dict[str, object], kind: type[Struct], place: tuple[str | int, ...]
 ) -> Iterator[Fault]:
-    fields = {field.name: field for field in _list_fields(kind) if place or field.name not in _HERE}
+    fields = {field.name: field for field in _list_fields(kind) if place or field.name not in NOT_KEYS}
     where = f" in `{_spell(place)}`" if place else ""
     for key, value in table.items():
         if key not in fields:

@@ -8,9 +8,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from quorate.assembly import Parts, build_toolbox
-from quorate.catalog.definition import AgentDefinition
+from quorate.assembly import build_toolbox
+from quorate.catalog.definition import AgentEntry
 from quorate.catalog.load import Catalog, load_catalog
+from quorate.catalog.tiers import find_model_class, read_tier
 from quorate.cli.console import say, say_all, say_json
 from quorate.cli.options import Json
 from quorate.cli.words import align, clean_line
@@ -35,10 +36,22 @@ def list_agents(
     *,
     tier: Annotated[str | None, typer.Option("--tier", help="Only those of a tier, such as core.")] = None,
     domain: Annotated[str | None, typer.Option("--domain", help="Only those of a domain, such as network.")] = None,
+    tool: Annotated[list[str] | None, typer.Option("--tool", help="Only those that may call a tool.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="Only those that bear a tag.")] = None,
+    any_of: Annotated[bool, typer.Option("--any", help="Those for which any of this holds, not all of it.")] = False,
+    alone: Annotated[bool, typer.Option("--playbook", help="Only those that need no language model.")] = False,
     json: Json = False,
 ) -> None:
     """List the agents there are."""
-    found = _load().select(tier=tier, domain=domain)
+    found = _load().select(
+        tier=None if tier is None else read_tier(tier),
+        domain=domain,
+        tools=tool or (),
+        tags=tag or (),
+        match="any" if any_of else "all",
+    )
+    if alone:
+        found = tuple(entry for entry in found if entry.has_playbook)
     if json:
         say_json([_summarize(definition) for definition in found])
         return
@@ -61,9 +74,13 @@ def show_agent(
         ("tier", definition.tier),
         ("domain", definition.domain),
         ("output", definition.output),
+        ("model", find_model_class(definition)),
         ("tools", ", ".join(definition.tools) or "none"),
         ("limits", ", ".join(f"{key}={value}" for key, value in limits.items()) or "the usual ones"),
         ("playbook", "yes: works without a language model" if definition.playbook else "no: needs a language model"),
+        ("goes up to", definition.escalates_to or "nobody"),
+        ("hands over to", ", ".join(definition.hands_off) or "nobody"),
+        ("deprecated", definition.deprecated or "no"),
         ("file", definition.source),
     ]
     say(definition.description)
@@ -101,29 +118,43 @@ def check_agents(
         typer.Argument(metavar="DIR", help="Where agent files are; else the settings' own."),
     ] = None,
     *,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="All files must say what those that come with Quorate do.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Check agent files; every fault of every file is named with its line."""
+    """Check agent files as a reviewer would; every fault of every file is named with its line.
+
+    Beside what keeps a file from being loaded, this finds missing evaluations, cases that pass bad answers, names that
+    look alike, and texts that are copies.
+    """
+    from quorate.catalog.review import review_agents  # it loads what evaluates conditions and answers
+
     settings = load_settings()
     places = directories or [Path(directory) for directory in settings.agents.directories]
-    tools = build_toolbox(settings)
-    try:
-        catalog = load_catalog(places, tools=tools, may_replace=settings.agents.may_replace)
-    except InvalidFiles as error:
-        if json:
-            say_json({"agents": (), "faults": error.faults})
-        raise
+    review = review_agents(
+        places, tools=build_toolbox(settings), may_replace=settings.agents.may_replace, strict=strict
+    )
+    faults = [str(fault) for fault in review.faults]
     if json:
-        say_json({"agents": catalog.names(), "faults": ()})
-    else:
-        say(f"{len(catalog)} agents, no faults.")
+        say_json({"agents": review.agents, "faults": faults})
+    if faults:
+        raise InvalidFiles("agent files", faults)
+    if not json:
+        say(f"{len(review.agents)} agents, no faults.")
 
 
 def _load() -> Catalog:
-    return Parts(load_settings(), {}).catalog
+    """Load the agents to look at them alone: nothing is built, so that no tools are needed."""
+    agents = load_settings().agents
+    return load_catalog(
+        [Path(directory) for directory in agents.directories],
+        may_replace=agents.may_replace,
+        index=Path(agents.index) if agents.index else None,
+    )
 
 
-def _summarize(definition: AgentDefinition) -> dict[str, object]:
+def _summarize(definition: AgentEntry) -> dict[str, object]:
     return {
         "name": definition.name,
         "version": definition.version,
@@ -131,5 +162,5 @@ def _summarize(definition: AgentDefinition) -> dict[str, object]:
         "domain": definition.domain,
         "description": definition.description,
         "tools": definition.tools,
-        "playbook": definition.playbook is not None,
+        "playbook": definition.has_playbook,
     }

@@ -17,7 +17,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from quorate.assembly import Parts, load_gateway_plan, open_store
+from quorate.assembly import build_toolbox, load_gateway_plan, open_store
 from quorate.cli.words import clean_line
 from quorate.errors import InvalidFiles, MissingExtra, QuorateError
 from quorate.models.plan import GatewayPlan
@@ -269,13 +269,16 @@ def check_programs() -> list[Check]:
 
 def check_agents(settings: Settings) -> list[Check]:
     """Check that all agent files hold together."""
+    from quorate.catalog.review import review_agents  # it loads what evaluates conditions and answers
+
+    places = [Path(directory) for directory in settings.agents.directories]
     try:
-        catalog = Parts(settings, {}).catalog
-    except InvalidFiles as error:
-        return [Check(name="agents", status="fault", detail=fault) for fault in error.faults]
+        review = review_agents(places, tools=build_toolbox(settings), may_replace=settings.agents.may_replace)
     except QuorateError as error:
         return [Check(name="agents", status="fault", detail=error.message)]
-    return [Check(name="agents", status="ok", detail=f"{len(catalog)} agents, no faults")]
+    if review.faults:
+        return [Check(name="agents", status="fault", detail=str(fault)) for fault in review.faults]
+    return [Check(name="agents", status="ok", detail=f"{len(review.agents)} agents, no faults")]
 
 
 def _guard(name: str, check: Callable[[], Check]) -> Check:

@@ -13,6 +13,7 @@ EXIT_CODES: dict[int, str] = {
     5: "the run waits for a person",
     6: "something needed cannot be reached or used: the database, its disk, a provider",
     7: "not allowed: a key, a right or a policy is in the way",
+    8: "a vote was held, and nothing was decided",
     130: "interrupted or cancelled",
     141: "whoever read the output went away",
 }
@@ -39,6 +40,7 @@ _ERROR_CODES = {
     "forbidden": 7,
     "blocked_by_policy": 7,
     "cancelled": 130,
+    "no_decision": 8,
 }
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 from rich.tree import Tree
@@ -38,7 +38,7 @@ def open_progress(*, quiet: bool = False, before: Sequence[AnyEvent] = ()) -> Ge
         tree.add(event)
     if quiet:
         yield lambda _: None
-    elif sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+    elif is_watched():
         with _open_tree(tree) as show:
             yield show
     else:
@@ -51,25 +51,37 @@ def open_progress(*, quiet: bool = False, before: Sequence[AnyEvent] = ()) -> Ge
         yield show_line
 
 
-@contextmanager
-def _open_tree(tree: ProgressTree) -> Generator[Show]:
-    def render() -> Tree | Text:
-        return build_tree(tree.root, now=time.time()) if tree.root else Text("…")
+def is_watched() -> bool:
+    """Whether somebody looks at a terminal on which what is shown can be changed."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    # Standard output stays what it is: it may be read by a program.
+
+@contextmanager
+def open_live(render: Callable[[], RenderableType]) -> Generator[None]:
+    """Show something that changes on standard error, until the end of the block.
+
+    Standard output stays what it is: it may be read by a program.
+    """
     with Live(
         get_renderable=render,
-        console=console,
+        console=Console(stderr=True, highlight=False, markup=False, emoji=False),
         refresh_per_second=REFRESHES_PER_SECOND,
         redirect_stdout=False,
         redirect_stderr=False,
         vertical_overflow="crop",
     ):
+        yield
 
-        def show(item: AnyEvent | Delta) -> None:
-            tree.add(item)
 
+@contextmanager
+def _open_tree(tree: ProgressTree) -> Generator[Show]:
+    def render() -> Tree | Text:
+        return build_tree(tree.root, now=time.time()) if tree.root else Text("…")
+
+    def show(item: AnyEvent | Delta) -> None:
+        tree.add(item)
+
+    with open_live(render):
         yield show
 
 

@@ -43,6 +43,7 @@ from quorate.telemetry.place import find_run_place, work_in
 from quorate.tools.define import AnyTool
 
 if TYPE_CHECKING:
+    from quorate.council.signing import Seal
     from quorate.models.gateway import Gateway
     from quorate.orchestration.workflow.load import Definitions
     from quorate.runtime.courier import Courier
@@ -103,6 +104,8 @@ class Runtime:
         """Whose quotas below the tenant's what is submitted here counts in, as `project/key`."""
         self.quotas: Quotas | None = None
         """What bounds what a tenant, a project and a key may use; nothing does where there is none."""
+        self.seal: Seal | None = None
+        """What vouches for decisions; nothing does where there is no secret."""
         self.owner = Owner(store.leases, ttl_s=settings.worker.lease_s)
         """This process as an owner of runs."""
         self.hands_over = False

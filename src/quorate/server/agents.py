@@ -17,9 +17,9 @@ from msgspec import Meta, Struct
 
 from quorate.agent.agent import AnyAgent
 from quorate.agent.output import Output
+from quorate.catalog.build import find_output_type
 from quorate.catalog.definition import AgentDefinition
 from quorate.errors import InvalidInput, NotFound
-from quorate.models.playbook.report import Diagnosis
 from quorate.runtime import Runtime
 from quorate.server.access import need
 from quorate.server.asked import Asked, Limit, find_runtime
@@ -196,7 +196,7 @@ def list_views(runtime: Runtime) -> Iterable[AgentView]:
                 domain=definition.domain,
                 tags=definition.tags,
                 tools=definition.tools,
-                needs_model=definition.playbook is None,
+                needs_model=not definition.has_playbook,
             )
     for agent in runtime.given.values():
         yield AgentView(
@@ -233,12 +233,12 @@ def _describe(found: AgentDefinition) -> AgentCard:
         domain=found.domain,
         tags=found.tags,
         tools=found.tools,
-        needs_model=found.playbook is None,
+        needs_model=not found.has_playbook,
         triggers=found.triggers,
         examples=found.examples,
         not_for=found.not_for,
         output="text" if is_text else "structured",
-        output_schema=None if is_text else Output(Diagnosis).spec.json_schema,
+        output_schema=None if is_text else Output(find_output_type(found, gated=False)).spec.json_schema,
         limits=found.limits,
         requires=found.requires,
     )

@@ -34,6 +34,7 @@ changed with `If-Match`. Whatever is made takes an `Idempotency-Key`, and is mad
 TAGS: Mapping[str, str] = {
     "runs": "Tasks given to agents, and what became of them.",
     "approvals": "What runs ask of people before they go on.",
+    "decisions": "Questions put to the vote among agents and people, and the records of that.",
     "replays": "Runs made again from their record, the same or with something changed.",
     "query": "A question answered by an agent, by what was read, or by both.",
     "sessions": "Conversations over several runs.",

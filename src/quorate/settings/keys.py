@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Annotated, Literal, cast, get_args, get_origin
 
 import msgspec
@@ -55,6 +56,7 @@ class Key(Struct, frozen=True, kw_only=True):
         return get_origin(_strip_meta(self.type)) is tuple
 
 
+@cache
 def list_keys() -> tuple[Key, ...]:
     """List every key, tables spelled out, in the order of `Settings`."""
     return tuple(_walk(Settings, ()))
@@ -66,9 +68,10 @@ def find_key(path: Iterable[str]) -> Key | None:
     return next((key for key in list_keys() if key.path == wanted), None)
 
 
+@cache
 def list_tables() -> frozenset[KeyPath]:
-    """List the tables that keys are in."""
-    return frozenset(key.path[:-1] for key in list_keys() if len(key.path) > 1)
+    """List the tables that keys are in, those that hold only tables among them."""
+    return frozenset(key.path[:end] for key in list_keys() for end in range(1, len(key.path)))
 
 
 def suggest(name: str, choices: Iterable[str]) -> str:

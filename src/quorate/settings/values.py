@@ -10,6 +10,8 @@ from msgspec import Meta, Struct, structs
 
 from quorate.security.issuers import Issuer
 from quorate.security.secrets import KeptSecret, Secret
+from quorate.settings.council import CouncilSettings, TrustSettings
+from quorate.settings.memory import MemorySettings
 from quorate.specs import Limits
 
 Environment = Literal["dev", "staging", "prod"]
@@ -79,6 +81,37 @@ class ProbeSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     """Targets beside those the principal may probe anyway."""
+    databases: Annotated[
+        dict[str, Secret],
+        Meta(
+            description=(
+                "Databases and servers that tools may look at, by names of yours: addresses that begin with "
+                "`postgresql://` or `redis://`. Give them a login that may only read."
+            ),
+            examples=[{"shop": "${file:/run/secrets/shop_database}"}],
+        ),
+    ] = {}
+    """Databases and servers that tools may look at, by name; their addresses are hidden in every text form."""
+
+
+class ModelClasses(Struct, frozen=True, kw_only=True):
+    """Which model an agent gets by how able a one it needs."""
+
+    small: Annotated[
+        str,
+        Meta(description="For one kind of task, quickly; `model` when empty.", examples=["openai:gpt-5-mini"]),
+    ] = ""
+    """For one kind of task, quickly; the usual model when empty, as for the others."""
+    standard: Annotated[str, Meta(description="For most work; `model` when empty.", examples=["openai:gpt-5.2"])] = ""
+    """For most work."""
+    large: Annotated[
+        str, Meta(description="For much text at once; `model` when empty.", examples=["google:gemini-3-pro"])
+    ] = ""
+    """For much text at once."""
+    reasoning: Annotated[
+        str, Meta(description="For hard thinking; `model` when empty.", examples=["anthropic:claude-opus-4-5"])
+    ] = ""
+    """For hard thinking."""
 
 
 class AgentSettings(Struct, frozen=True, kw_only=True):
@@ -98,6 +131,19 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
         bool, Meta(description="Whether an agent file may stand in for a built-in agent.", examples=[True])
     ] = False
     """Whether a file marked `replaces = true` may stand in for a built-in agent."""
+    index: Annotated[
+        str,
+        Meta(
+            description=(
+                "A directory for what is known of agent files, so that commands which list them read only those that "
+                "have changed. Nothing is kept without one."
+            ),
+            examples=["/var/cache/quorate"],
+        ),
+    ] = ""
+    """A directory for what is known of agent files, absolute once loaded; empty for none."""
+    models: ModelClasses = ModelClasses()
+    """Which model an agent gets by how able a one its file asks for."""
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True):
@@ -613,6 +659,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How this process owns runs."""
     artifacts: ArtifactSettings = ArtifactSettings()
     """Where bytes that are too large for messages go."""
+    memory: MemorySettings = MemorySettings()
+    """How long hives remember what."""
+    council: CouncilSettings = CouncilSettings()
+    """What decisions are vouched for by."""
+    trust: TrustSettings = TrustSettings()
+    """How far members of councils and teams are relied on."""
     bus: BusSettings = BusSettings()
     """How processes tell each other what is new."""
     webhooks: WebhookSettings = WebhookSettings()

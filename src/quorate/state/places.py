@@ -166,3 +166,26 @@ def build_submission_place(tenant: str, principal: str, key: str) -> str:
     """Build where it is kept which run an idempotency key stands for: nobody's key is anybody else's."""
     digest = hashlib.sha256(f"{principal}\0{key}".encode()).hexdigest()
     return f"submit/{tenant}/{digest}"
+
+
+def build_decision_id(run: str, place: str) -> str:
+    """Build the id of a decision that a run makes: ids sort by their runs', and tell whose they are.
+
+    Args:
+        run: The run.
+        place: What tells it apart from others of the run.
+    """
+    return f"{_name_decisions(run)}{place}"
+
+
+def build_decision_prefix(tenant: str, run: str) -> str:
+    """Build what the keys of the entries begin with that a run's decisions have."""
+    return f"decision/{tenant}/{_name_decisions(run)}"
+
+
+def _name_decisions(run: str) -> str:
+    """Name the decisions of a run: by the run's own id, or by its digest where that could be a part of another's."""
+    plain = run.removeprefix("run-")
+    if len(plain) != 32 or not plain.isalnum():
+        plain = hashlib.sha256(run.encode()).hexdigest()[:32]
+    return f"dec-{plain}-"

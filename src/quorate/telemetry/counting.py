@@ -32,6 +32,9 @@ class CountingSink:
         meters.count(batch.spans)
         meters.count_requests(batch.requests)
         meters.count_judged(one for fact in batch.facts for one in judge(objectives, fact))
+        for fact in batch.facts:
+            if fact.vote is not None:
+                meters.count_votes(fact.agent, fact.vote)
         meters.count_dropped(batch.dropped)
 
     def close(self) -> None:

@@ -16,15 +16,10 @@ from quorate.events import (
     RunResumed,
     RunStarted,
     RunWaiting,
-    VoteClosed,
-    VoteOpened,
 )
+from quorate.telemetry.votes import VOTES, Vote, VoteReader
 
 Kind = Literal["outcome", "duration", "start", "vote"]
-MAX_VOTES = 1_000
-"""How many votes of one run are open at once."""
-
-
 WAITING = "waiting"
 """The error of what has not happened yet."""
 
@@ -37,9 +32,11 @@ class Fact(Struct, frozen=True, gc=False):
     seconds: float
     error: str = ""
     """The code of the error it ended with; empty where it went well."""
+    vote: Vote | None = None
+    """How something was decided, where it is about that."""
 
 
-FACTUAL = frozenset({RunCreated, RunStarted, RunWaiting, RunResumed, VoteOpened, VoteClosed, *ENDINGS})
+FACTUAL = frozenset({RunCreated, RunStarted, RunWaiting, RunResumed, *VOTES, *ENDINGS})
 """Events that say something of that kind; all others need not be read."""
 
 
@@ -55,7 +52,7 @@ class FactReader:
         self._has_ended = False
         self._rests_since: float | None = None
         self._rested_s = 0.0
-        self._votes: dict[str, float] = {}
+        self._votes = VoteReader()
 
     def add(self, event: AnyEvent) -> Iterator[Fact]:
         """Take the next event, and yield what is known with it."""
@@ -69,13 +66,9 @@ class FactReader:
         elif isinstance(event, RunResumed):
             yield from self._begin(event.time)
             self._stop_resting(event.time)
-        elif isinstance(event, VoteOpened):
-            if len(self._votes) < MAX_VOTES:
-                self._votes[event.key] = event.time
-        elif isinstance(event, VoteClosed):
-            opened = self._votes.pop(event.key, None)
-            if opened is not None:
-                yield Fact("vote", self._agent, max(0.0, event.time - opened))
+        elif isinstance(event, VOTES):
+            for vote in self._votes.add(event, rested_s=self._rested_s):
+                yield Fact("vote", self._agent, vote.seconds, vote=vote)
         elif isinstance(event, ENDINGS):
             yield from self._end(event)
 

@@ -10,6 +10,7 @@ from quorate.telemetry.describe import OTHER, Value
 from quorate.telemetry.names import Names
 from quorate.telemetry.requests import METHODS, OTHER_METHOD, RequestRecord
 from quorate.telemetry.spans import Span
+from quorate.telemetry.votes import Vote
 
 MAX_NAMES = 1_000
 """How many tools, and how many models, are told apart."""
@@ -87,6 +88,14 @@ class Meters:
         for objective, is_good in judged:
             labels: Labels = {self._name["objective"]: objective, self._name["result"]: "good" if is_good else "bad"}
             self._add("objective", 1, labels)
+
+    def count_votes(self, agent: str, vote: Vote) -> None:
+        """Count how something was decided: how long it took, and how much those who voted agreed."""
+        self.count_one("consensus_latency", {"agent": agent, "outcome": vote.outcome}, vote.seconds)
+        if vote.turnout is not None:
+            self.count_one("decision_quality", {"measure": "turnout"}, vote.turnout)
+        if vote.agreement is not None:
+            self.count_one("decision_quality", {"measure": "agreement"}, vote.agreement)
 
     def count_one(self, metric: str, labels: Mapping[str, str], value: float = 1) -> None:
         """Count something that is no span, with labels by what they are called here."""

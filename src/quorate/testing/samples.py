@@ -139,7 +139,7 @@ _FIELDS: Mapping[type[e.Event], Mapping[str, object]] = {
         "abstentions": "against",
         "silence": "against",
         "secret": True,
-        "deadline": 1_767_225_600.0,
+        "deadline_s": 60.0,
         "topic": "network",
     },
     e.VoteCast: {
@@ -169,6 +169,7 @@ _FIELDS: Mapping[type[e.Event], Mapping[str, object]] = {
         "by": "vote",
         "why": "dns has 2 of 2 votes",
         "rounds": 2,
+        "closed": 1_700_000_060.0,
         "digest": "5e1f",
         "seal": "0a1b",
     },

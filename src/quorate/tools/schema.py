@@ -163,7 +163,8 @@ def _build_plain(type_: object) -> Schema | None:
     names, given = struct.__struct_fields__, struct.__struct_defaults__
     defaults = (*((msgspec.NODEFAULT,) * (len(names) - len(given))), *given)
     for name, default in zip(names, defaults, strict=True):
-        kind = _PLAIN.get(cast("type", hints[name]))
+        hint = hints.get(name)  # one that is inherited is not among them
+        kind = None if hint is None else _PLAIN.get(cast("type", hint))
         if kind is None:
             return None
         properties[name] = {"type": kind} if default is msgspec.NODEFAULT else {"type": kind, "default": default}

@@ -46,6 +46,13 @@ when = "has(results.disks)"
 next_steps = ["Look again tomorrow."]
 +++
 You watch disks.
+
+## Evaluation
+```toml
+request = "watch the disk of this machine"
+[expect]
+holds = ["output.applies", "size(output.checked) >= 0"]
+```
 """
 
 

@@ -23,7 +23,7 @@ from quorate.testing.contracts.building import build_opening
 FILE = """+++
 name = "{name}"
 description = "Sees what is on a picture."
-tier = "task"
+tier = "core"
 domain = "vision"
 triggers = ["look at the {name}"]
 tools = ["disk_usage"{tools}]

@@ -69,11 +69,19 @@ def plant_settings(place: Path, canaries: Canaries, *, provider: str = "", recei
         "bus.token": plant("bus.token"),
         "server.secret": plant("server.secret", secrets.token_hex(32)),
         "server.former_secret": plant("server.former_secret", secrets.token_hex(32)),
+        "council.secret": plant("council.secret", secrets.token_hex(32)),
+        "council.former_secret": plant("council.former_secret", secrets.token_hex(32)),
         "telemetry.headers": f"x-key={plant('telemetry.headers')}",
         "secrets.vault_token": plant("secrets.vault_token"),
     }
-    lines = ['[secrets.credentials]', f'GROQ_API_KEY = "{plant("GROQ_API_KEY")}"']  # fmt: skip
-    assert {key.name for key in list_keys() if key.is_secret} == {*values, "secrets.credentials"}
+    lines = [
+        "[secrets.credentials]",
+        f'GROQ_API_KEY = "{plant("GROQ_API_KEY")}"',
+        "[probe.databases]",
+        f'orders = "postgresql://reader:{plant("probe.databases")}@127.0.0.1:9/orders"',
+    ]
+    kept_by_name = {"secrets.credentials", "probe.databases"}
+    assert {key.name for key in list_keys() if key.is_secret} == {*values, *kept_by_name}
     (place / "kept").write_text(values.pop("bus.token"))
     lines += ["[bus]", 'token = "${file:kept}"']
     for name, value in values.items():

@@ -66,6 +66,12 @@ async def make_webhook(api: Api) -> str:
     return webhook.id
 
 
+async def make_decision(api: Api) -> str:
+    """One that is closed: what its voter says is no ballot."""
+    body = {"question": "Which?", "voters": ["net"], "options": ["a", "b"]}
+    return str((await api.ask("POST", "/v1/decisions?wait=30", body=body)).json["decision"])
+
+
 THINGS: Mapping[str, Callable[[Api], Awaitable[str]]] = {
     "run_id": make_run,
     "key_id": make_key,
@@ -76,6 +82,7 @@ THINGS: Mapping[str, Callable[[Api], Awaitable[str]]] = {
     "question_id": make_question,
     "feedback_id": make_feedback,
     "webhook_id": make_webhook,
+    "decision_id": make_decision,
 }
 """What belongs to the tenant `acme`, by the name it has in paths, and how it is made."""
 
@@ -108,6 +115,8 @@ BODIES: Mapping[str, object] = {
     "/v1/runs/{run_id:str}/feedback": {"rating": 1},
     "/v1/runs/{run_id:str}/feedback/{feedback_id:str}": {"rating": 0},
     "/v1/query": {"query": "Is it up?", "agent": "net"},
+    "/v1/decisions/{decision_id:str}/ballots": {"choice": "a"},
+    "/v1/decisions/{decision_id:str}/outcome": {"truth": "a"},
     "/v1/schedules": {"name": "disks", "task": "Is it up?", "agent": "net", "every_s": 3600},
     "/v1/schedules/{schedule_id:str}": {"task": "Is it up?", "agent": "net", "every_s": 3600},
     "/v1/webhooks/{webhook_id:str}": {"description": "For nights."},

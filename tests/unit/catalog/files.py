@@ -9,7 +9,7 @@ GOOD = """\
 +++
 name = "{name}"
 description = "Looks at things."
-tier = "task"
+tier = "core"
 domain = "things"
 triggers = ["thing"]
 examples = ["look at the thing"]

@@ -46,7 +46,7 @@ def test_an_agent_is_what_its_file_says() -> None:
         agents=find_nobody,
     )
     assert (agent.name, agent.model, agent.output_type) == ("network-diagnostics", "openai:gpt-5.2", Diagnosis)
-    assert agent.limits == Limits(steps=10, seconds=60)
+    assert agent.limits == Limits(steps=10, seconds=60, tool_calls=120)
     assert agent.description.startswith("Finds out why a host")
     assert agent.instructions == "You diagnose networks by measuring."
     assert len(agent.tools) == 3

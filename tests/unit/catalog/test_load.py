@@ -4,12 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.unit.catalog.files import SAMPLES, write
+from tests.unit.catalog.files import SAMPLES, build_text, write
 
 from quorate.assembly import build_toolbox
 from quorate.catalog.check import Tools
 from quorate.catalog.definition import AgentDefinition
-from quorate.catalog.load import BUILTIN, MOST_BYTES, Catalog, load_catalog
+from quorate.catalog.files import MOST_BYTES, MOST_FILES
+from quorate.catalog.load import Catalog, load_catalog, load_sound
+from quorate.catalog.review import review_agents
 from quorate.errors import InvalidFiles, InvalidInput, UnknownName
 from quorate.settings import load_settings
 from quorate.specs import Limits
@@ -37,12 +39,12 @@ def test_a_file_becomes_a_definition(tmp_path: Path) -> None:
         name="looker",
         version="2",
         description="Looks at things.",
-        tier="task",
+        tier="core",
         domain="things",
         triggers=("thing",),
         tools=("look",),
         output="diagnosis",
-        limits=Limits(steps=3),
+        limits=Limits(steps=3, seconds=900, tool_calls=120),
         examples=("look at the thing",),
         not_for=("a poem",),
         tags=("small",),
@@ -53,14 +55,10 @@ def test_a_file_becomes_a_definition(tmp_path: Path) -> None:
 
 
 def test_the_agents_that_come_with_the_package_hold_together(tmp_path: Path) -> None:
-    """What is shipped has no fault, checked with the tools there are as a user's files would be."""
-    tools = build_toolbox(load_settings(tmp_path))
-    catalog = load_catalog([BUILTIN], tools=tools, builtin=None)
-    assert catalog.names() == load_catalog().names()
-    assert {"network-diagnostics", "system-monitoring", "log-analysis", "infrastructure", "code-review"} <= set(
-        catalog.names()
-    )
-    assert all(definition.instructions and definition.examples for definition in catalog)
+    """What is shipped has no fault, looked at as closely as a reviewer would, with the tools there are."""
+    review = review_agents(tools=build_toolbox(load_settings(tmp_path)))
+    assert [str(fault) for fault in review.faults] == []
+    assert review.agents == load_catalog().names()
 
 
 def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
@@ -173,8 +171,11 @@ def test_other_languages_and_symbols_are_welcome(tmp_path: Path) -> None:
         ("requires = ['a gpu']", "x.md:8: `requires`: 'a gpu' is not a name; use `a-z`, `0-9` and `-`"),
         ("not_for = ['" + "a" * 501 + "']", "x.md:8: `not_for[0]` has 501 characters; at most 500"),
         ("tools = [" + "'a', " * 65 + "]", "x.md:8: `tools` has 65 entries; at most 64, so choose"),
-        ("instructions = 'x'", "x.md:8: there is no key `instructions`; known: `description`, `domain`, `examples`, "),
-        ("class = 'x'", "x.md:8: there is no key `class`; known: `description`, `domain`, `examples`, "),
+        (
+            "instructions = 'x'",
+            "x.md:8: there is no key `instructions`; known: `deprecated`, `description`, `domain`, ",
+        ),
+        ("class = 'x'", "x.md:8: there is no key `class`; known: `deprecated`, `description`, `domain`, "),
     ],
 )
 def test_a_wrong_value_is_told_with_its_line(tmp_path: Path, more: str, fault: str) -> None:
@@ -393,6 +394,51 @@ def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     path = write(tmp_path, "x")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert load(tmp_path).names() == ("x",)
+
+
+def test_a_catalogue_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    """Clearly, and before a file is opened."""
+    (tmp_path / "x").mkdir()
+    first = write(tmp_path, "x/agent-0")
+    for number in range(1, MOST_FILES + 1):
+        os.link(first, tmp_path / f"x/agent-{number}.md")
+    assert find_faults(tmp_path) == [
+        f"{tmp_path}:1: has {MOST_FILES + 1} files; at most {MOST_FILES} are read, so divide them"
+    ]
+
+
+def test_good_files_are_loaded_where_others_are_broken(tmp_path: Path) -> None:
+    """Where somebody asks for it; an agent that needs a broken one is broken too. part of row E2"""
+    write(tmp_path, "good")
+    write(tmp_path, "broken", more="tir = 1")
+    write(tmp_path, "cut-off", "+++\n")
+    write(tmp_path, "user", more='tools = ["agent:broken"]')
+    write(tmp_path, "chief", more='tools = ["agent:user", "agent:good"]')
+    catalog, faults = load_sound([tmp_path], builtin=None)
+    assert catalog.names() == ("good",)
+    assert [str(fault).replace(f"{tmp_path}{os.sep}", "") for fault in faults] == [
+        "broken.md:8: there is no key `tir`; did you mean `tier`?",
+        "chief.md:8: it asks 'user', whose file has faults; mend that one",
+        "cut-off.md:1: the front matter is not closed; write a line `+++` below the TOML",
+        "user.md:8: it asks 'broken', whose file has faults; mend that one",
+    ]
+
+
+def test_an_old_agent_says_what_to_use_instead(tmp_path: Path) -> None:
+    """Whoever gets it is warned; looking at it costs nothing."""
+    write(tmp_path, "old", more='deprecated = "use new"')
+    catalog = load(tmp_path)
+    with pytest.warns(DeprecationWarning, match="Agent 'old' is deprecated: use new"):
+        catalog.get("old")
+    assert catalog.look_at("old").deprecated == "use new"
+
+
+def test_a_stand_in_keeps_the_tier_of_what_it_stands_in_for(tmp_path: Path) -> None:
+    """A file cannot make more of itself than the operator allowed."""
+    write(tmp_path / "builtin", "x", build_text("x").replace("core", "task"))
+    write(tmp_path / "mine", "x", more="replaces = true")
+    with pytest.raises(InvalidFiles, match="it stands in for a task agent, and says 'core'; keep that one's tier"):
+        load_catalog([tmp_path / "mine"], builtin=tmp_path / "builtin", may_replace=True)
 
 
 def test_hundreds_of_files_load(tmp_path: Path) -> None:

@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.catalog.files import HERE, SAMPLES, write
+from tests.unit.catalog.files import HERE, SAMPLES, build_text, write
 
 from quorate.catalog.load import Catalog, load_catalog
 from quorate.catalog.route import ENOUGH, NoRoute
 
-LABELLED: dict[str, list[str]] = tomllib.loads((HERE / "routing.toml").read_text(encoding="utf-8"))
 REFUSED = "none"
+
+
+def read_labelled(*names: str) -> dict[str, str]:
+    """Requests with the agent each is for; where two files have one, the later has the say."""
+    files = [tomllib.loads((HERE / name).read_text(encoding="utf-8")) for name in names]
+    return {request: want for file in files for want, requests in file.items() for request in requests}
 
 
 def choose(catalog: Catalog, request: str) -> str:
@@ -35,14 +40,21 @@ def draw_confusion(pairs: Counter[tuple[str, str]]) -> str:
 @pytest.mark.parametrize("catalog", ["samples", "shipped"])
 def test_requests_reach_the_right_agent(catalog: str) -> None:
     """At least 95 in 100 labelled requests, traps included, with other agents' files as well as ours. row: B2"""
-    agents = load_catalog() if catalog == "shipped" else load_catalog([SAMPLES], builtin=None)
-    chosen = {request: (want, choose(agents, request)) for want, requests in LABELLED.items() for request in requests}
+    is_shipped = catalog == "shipped"
+    agents = load_catalog() if is_shipped else load_catalog([SAMPLES], builtin=None)
+    labelled = read_labelled("routing.toml", *(["routing_more.toml"] if is_shipped else []))
+    assert {*labelled.values()} - {REFUSED} <= set(agents.names())
+    known = {example for agent in agents for example in agent.examples} & labelled.keys()
+    assert not (is_shipped and known), f"what an agent's file has as an example tests nothing: {known}"
+    chosen = {request: (want, choose(agents, request)) for request, want in labelled.items()}
     confusion = draw_confusion(Counter(chosen.values()))
     wrong = "\n".join(f"{request!r}: {want}, not {got}" for request, (want, got) in chosen.items() if want != got)
     print(f"{confusion}\n{wrong}")
     assert len(chosen) >= 60
     right = sum(want == got for want, got in chosen.values())
     assert right >= 0.95 * len(chosen), f"{right} of {len(chosen)} are right\n{confusion}\n{wrong}"
+    traps = [got for want, got in chosen.values() if want == REFUSED]
+    assert traps.count(REFUSED) >= 0.9 * len(traps)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +103,50 @@ def test_an_agent_is_chosen_by_its_name(catalog: Catalog) -> None:
     """Naming it is enough; ruling it out is not naming it."""
     assert catalog.route("ask log-analysis about yesterday").agent == "log-analysis"
     assert choose(catalog, "do not use log-analysis") == REFUSED
+
+
+def test_a_named_agent_is_chosen_whatever_else_speaks(catalog: Catalog) -> None:
+    """The explicit choice wins over any evidence, and over what the agent's file rules out. part of row B2"""
+    text = "let code-review say why the network, dns and ping of http://10.0.0.1 are slow, packet loss included"
+    route = catalog.route(text)
+    assert (route.agent, route.alternatives[0].agent) == ("code-review", "network-diagnostics")
+    assert route.score >= ENOUGH
+    assert "its name" in route.reason
+
+
+def test_a_broad_agent_takes_what_names_only_a_target(tmp_path: Path) -> None:
+    """That a URL is named does not say which of the narrow agents is meant; a phrase of one does. part of row B2"""
+    for name, tier, trigger in [("net", "specialist", "network"), ("loops", "task", "redirect loop")]:
+        text = (
+            f'+++\nname = "{name}"\ndescription = "Looks."\ntier = "{tier}"\ndomain = "network"\n'
+            f'triggers = ["{trigger}"]\nexamples = ["look at http://example.com/{name}"]\n+++\nLook.\n'
+        )
+        write(tmp_path, name, text)
+    catalog = load_catalog([tmp_path], builtin=None)
+    assert choose(catalog, "is http://10.0.0.1/x up?") == "net"
+    assert choose(catalog, "is there a redirect loop at http://10.0.0.1/x?") == "loops"
+
+
+def test_what_only_words_of_every_day_have_in_common_is_refused(tmp_path: Path) -> None:
+    """A table of a database is not one in a restaurant."""
+    text = (
+        '+++\nname = "schema"\ndescription = "Designs a table, a key and a rule."\ntier = "task"\ndomain = "data"\n'
+        'triggers = ["design the tables", "foreign key"]\nexamples = ["a table for the books of a shop"]\n+++\nDraw.\n'
+    )
+    write(tmp_path, "schema", text)
+    catalog = load_catalog([tmp_path], builtin=None)
+    assert choose(catalog, "set the table and take the book to the shop") == REFUSED
+    assert choose(catalog, "which foreign key is missing?") == "schema"
+
+
+def test_only_agents_with_clues_are_weighed(tmp_path: Path) -> None:
+    """A request costs what it finds, not what there is: most of the agents are not looked at."""
+    for number in range(60):
+        write(tmp_path, f"agent-{number}", build_text(f"agent-{number}").replace('"thing"', f'"gizmo{number}x"'))
+    catalog = load_catalog([tmp_path], builtin=None)
+    route = catalog.route("the gizmo17x is broken")
+    assert route.agent == "agent-17"
+    assert len(route.alternatives) == 0
 
 
 @pytest.mark.parametrize(

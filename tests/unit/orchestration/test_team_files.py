@@ -32,6 +32,7 @@ TOLD: dict[str, str] = {
     "hybrid": 'lead = "lead"\nvalidator = "judge"\nrework = 0',
     "assigned": 'strategy = "round_robin"',
     "handoff": 'transfers = [{ source = "one", target = "two" }]',
+    "council": 'plan = { options = ["1", "2"], rule = "plurality", tie = "priority", fallback = ["debate:1"] }',
 }
 
 
@@ -39,6 +40,10 @@ def parse(text: str) -> Team:
     found = parse_definition(text)
     assert isinstance(found, Team)
     return found
+
+
+def answer(said: str, request: Request) -> str:
+    return f'{{"choice": "{said}"}}' if "Cast your vote" in request.messages[-1].text else said
 
 
 def build_agents() -> dict[str, AnyAgent]:
@@ -49,8 +54,8 @@ def build_agents() -> dict[str, AnyAgent]:
         return PARTS if "answer with JSON alone" in asked else "one answer"
 
     return {
-        "one": build_member("one", "1"),
-        "two": build_member("two", "2"),
+        "one": Agent("one", model=ScriptedModel(lambda request: answer("1", request))),
+        "two": Agent("two", model=ScriptedModel(lambda request: answer("2", request))),
         "lead": Agent("lead", model=ScriptedModel(part)),
         "judge": build_member("judge", '{"ok": true}'),
     }

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quorate.context.memory.kinds import KINDS
+from quorate.council.trust import TrustRules
 from quorate.errors import InvalidFiles
 from quorate.models.facts import PLACE, load_table
 from quorate.security.secrets import encode_secret
@@ -79,10 +81,18 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         tool_calls = 7
         [probe]
         allow = ["private", "10.0.0.0/8", "db.internal", "2001:db8::1"]
+        [probe.databases]
+        shop = "postgresql://reader@db/shop"
         [agents]
         directories = ["agents"]
         workflows = ["agents"]
         may_replace = true
+        index = "known"
+        [agents.models]
+        small = "openai:gpt-5-mini"
+        standard = "openai:gpt-5.2"
+        large = "google:gemini-3-pro"
+        reasoning = "anthropic:claude-opus-4-5"
         [worker]
         lease_s = 5
         concurrency = 4
@@ -99,6 +109,37 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         max_mb = 5
         keys = "${{KEYS}}"
         above_kb = 32
+        [memory.working]
+        max_entries = 10
+        max_kb = 20
+        ttl_s = 30
+        half_life_s = 40
+        [memory.episodic]
+        max_entries = 10
+        max_kb = 20
+        ttl_s = 30
+        half_life_s = 40
+        [memory.semantic]
+        max_entries = 10
+        max_kb = 20
+        ttl_s = 30
+        half_life_s = 40
+        [memory.procedural]
+        max_entries = 10
+        max_kb = 20
+        ttl_s = 30
+        half_life_s = 40
+        [memory.collective]
+        max_entries = 10
+        max_kb = 20
+        ttl_s = 30
+        half_life_s = 40
+        [trust]
+        half_life_days = 60
+        floor = 0.1
+        ceiling = 0.9
+        prior = 0.4
+        source_cap = 3
         [bus]
         url = "tls://nats-1.internal, tls://nats-2.internal:4223"
         token = "${{TOKEN}}"
@@ -114,6 +155,9 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
         [webhooks]
         enabled = true
         allow = ["loopback"]
+        [council]
+        secret = "${{PEPPER}}"
+        former_secret = "${{PEPPER}}"
         [server]
         host = "0.0.0.0"
         port = 8443
@@ -174,6 +218,11 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
     assert (settings.artifacts.store, settings.artifacts.max_mb) == (str(tmp_path / "kept"), 5)
     assert settings.artifacts.keys is not None
     assert "c2VjcmV0" not in repr(settings)
+    rules = settings.memory.build_rules()
+    assert {rules.get(kind).half_life_s for kind in KINDS} == {40}
+    assert settings.trust.build_rules() == TrustRules(
+        half_life_days=60, floor=0.1, ceiling=0.9, prior=0.4, source_cap=3
+    )  # fmt: skip
     assert settings.bus.url == "tls://nats-1.internal,tls://nats-2.internal:4223"
     assert settings.bus.token is not None
     assert settings.bus.token in settings.list_secrets()
@@ -203,6 +252,8 @@ def test_every_key_can_be_written_in_a_file(tmp_path: Path) -> None:
     assert settings.probe.allow == ("private", "10.0.0.0/8", "db.internal", "2001:db8::1")
     assert settings.agents.directories == settings.agents.workflows == (str(tmp_path / "agents"),)
     assert settings.agents.may_replace
+    assert settings.agents.index == str(tmp_path / "known")
+    assert settings.agents.models.small == "openai:gpt-5-mini"
     assert {origin for _, _, origin in list_rows(loaded)} <= {f"quorate.toml:{n}" for n in range(2, 200)}
 
 

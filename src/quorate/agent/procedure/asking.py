@@ -14,6 +14,8 @@ from quorate.errors import InvalidInput, QuorateError
 
 MAX_REASKS = 2
 """How often a member is told that its answer does not fit."""
+MAX_FAULT = 2_000
+"""How many characters of what does not fit a member is told."""
 T = TypeVar("T")
 
 
@@ -28,7 +30,14 @@ def accept(found: object) -> None:
 
 
 async def ask_for(
-    procedure: Work, step: str, agent: str, task: str, form: type[T], *, check: Callable[[T], None] = accept
+    procedure: Work,
+    step: str,
+    agent: str,
+    task: str,
+    form: type[T],
+    *,
+    check: Callable[[T], None] = accept,
+    timeout_s: float | None = None,
 ) -> T:
     """Ask a member for JSON of a form; it is told what does not fit, a bounded number of times.
 
@@ -39,24 +48,56 @@ async def ask_for(
         task: What for, the form described.
         form: What it must be.
         check: Raises `InvalidInput` when it has the form and does not hold all the same.
+        timeout_s: After how many seconds each try is cut; the member has failed then.
 
     Raises:
         TeamFailed: The member failed, or its answers never fitted.
     """
+
+    def read(text: str) -> T:
+        found = read_json(text, form)
+        check(found)
+        return found
+
+    return await ask_until(procedure, step, agent, task, read, limit=lambda: timeout_s)
+
+
+async def ask_until(
+    procedure: Work,
+    step: str,
+    agent: str,
+    task: str,
+    read: Callable[[str], T],
+    *,
+    limit: Callable[[], float | None] = lambda: None,
+) -> T:
+    """Ask a member until its answer can be read, a bounded number of times.
+
+    Args:
+        procedure: Makes the step.
+        step: What the step is called; each try has its number behind it.
+        agent: Who is asked.
+        task: What for, the form described.
+        read: Reads the answer; raises `InvalidInput` with what the member is told.
+        limit: After how many seconds the next try is cut; the member has failed then.
+
+    Raises:
+        TeamFailed: The member failed, or its answers never fitted; `context["code"]` says how, `invalid_input` for the
+            latter.
+    """
     fault = ""
     for number in range(1, MAX_REASKS + 2):
         told = f"{task}\n\nYour last answer does not hold: {fault}. Mend it." if fault else task
-        outcome = await procedure.ask(f"{step}-{number}", agent, told)
+        outcome = await procedure.ask(f"{step}-{number}", agent, told, timeout_s=limit())
         if not outcome.is_good:
-            raise TeamFailed(f"{agent!r} failed: {outcome.text}", agent=agent)
+            raise TeamFailed(f"{agent!r} failed: {outcome.text}", agent=agent, code=outcome.code)
         try:
-            found = read_json(outcome.text, form)
-            check(found)
+            return read(outcome.text)
         except InvalidInput as error:
-            fault = error.message
-        else:
-            return found
-    raise TeamFailed(f"What {agent!r} answered did not hold after {MAX_REASKS} repairs: {fault}", agent=agent)
+            fault = error.message[:MAX_FAULT]
+    raise TeamFailed(
+        f"What {agent!r} answered did not hold after {MAX_REASKS} repairs: {fault}", agent=agent, code=InvalidInput.code
+    )
 
 
 def read_json(text: str, form: type[T]) -> T:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from quorate.agent.agent import Agent, AnyAgent
+from quorate.agent.artifacts import ARTIFACTS_TAG
 from quorate.agent.delegate import STOPS
 from quorate.agent.procedure.outcome import read_text
 from quorate.agent.procedure.together import find_cause
@@ -61,6 +62,7 @@ class ProcedureTool:
             parameters=_PARAMETERS,
             effect="idempotent",
             timeout_s=timeout_s,
+            tags=(ARTIFACTS_TAG,),  # what it gives is the answer, which is shown whole
         )
 
     def specs(self) -> Sequence[ToolSpec]:

@@ -34,6 +34,8 @@ from quorate.tools.define import CRASHED, fail
 
 TOOL = "run_procedure"
 """The tool that is the procedure."""
+MEMBER = "ask_member"
+"""The tool by which a procedure asks an agent that it was not built with."""
 LATE_CHARS = 16_384
 """How long a step's output may be that is recorded with what comes next, and not by itself."""
 NOWHERE = "\0"
@@ -76,11 +78,18 @@ class Work:
         self.clock = context.clock
         """Where time comes from; what depends on it must be recorded, as a timer is."""
 
+    def has_agent(self, name: str) -> bool:
+        """Whether an agent can be asked."""
+        return not self.names.isdisjoint((name, name.replace("-", "_"), MEMBER))
+
     async def ask(
         self, step: str, agent: str, task: str, *, attempt: int = 1, timeout_s: float | None = None
     ) -> Outcome:
         """Have an agent do a task; takes and raises what `call` does."""
         name = agent if agent in self.names else agent.replace("-", "_")
+        if name not in self.names and MEMBER in self.names:
+            asked = {"agent": agent, "task": task}
+            return await self.call(step, MEMBER, asked, attempt=attempt, timeout_s=timeout_s)
         return await self.call(step, name, {"task": task}, attempt=attempt, timeout_s=timeout_s)
 
     async def call(
@@ -263,6 +272,14 @@ class Work:
         """
         known = self._run.journal.find(self.build_key(step, attempt=attempt))
         return known if isinstance(known, (ToolFinished, ToolFailed)) else None
+
+    def find_end(self, step: str, *, attempt: int = 1) -> float | None:
+        """Find when a step was settled, by this attempt at the run or an earlier one, as wall time; `None` if never."""
+        key = self.build_key(step, attempt=attempt)
+        known = self._run.journal.find(key)
+        if not isinstance(known, (ToolFinished, ToolFailed)):
+            known = self._run.journal.find_written(key)
+        return known.time if isinstance(known, (ToolFinished, ToolFailed)) else None
 
     def build_key(self, step: str, *, attempt: int = 1) -> str:
         """Build the key of a step: what it is in the log, whenever it is made."""

@@ -231,8 +231,14 @@ class Script:
         if isinstance(question, TimerSet):
             return Waiting(slot=slot, due=question.due)
         if isinstance(question, InputRequested):
-            facts = {"question": question.question, "choices": question.choices, "expires": question.expires}
-            return Waiting(question.question, slot=slot, **facts)
+            return Waiting(
+                question.question,
+                slot=slot,
+                question=question.question,
+                choices=question.choices,
+                expires=question.expires,
+                of=question.of,
+            )
         if not isinstance(question, ApprovalRequested):
             return None
         return Waiting(

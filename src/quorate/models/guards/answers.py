@@ -64,16 +64,16 @@ class AnswerSchema:
         if isinstance(schema, bool):
             return
         if not isinstance(schema, Mapping) or depth > MOST_DEPTH:
-            raise InvalidInput(f"A guard's schema is no object, or nests deeper than {MOST_DEPTH}, at `{where}`.")
+            raise InvalidInput(f"The schema is no object, or nests deeper than {MOST_DEPTH}, at `{where}`.")
         node = cast("Schema", schema)
         for word in node.keys() - _KNOWN - _NOTES:
             raise InvalidInput(
-                f"A guard's schema uses {word!r} at `{where}`, which is not checked here: leave it out, and look for "
+                f"The schema uses {word!r} at `{where}`, which is not checked here: leave it out, and look for "
                 "expressions with a guard of kind `patterns`."
             )
         for name in _get_types(node):
             if name not in _TYPES:
-                raise InvalidInput(f"A guard's schema has the type {name!r} at `{where}`; there are {sorted(_TYPES)}.")
+                raise InvalidInput(f"The schema has the type {name!r} at `{where}`; there are {sorted(_TYPES)}.")
         reference = node.get("$ref")
         if reference is not None:
             _follow(self._root, reference, where)
@@ -166,7 +166,7 @@ def _follow(root: object, reference: object, where: str) -> object:
     for part in parts[1:]:
         found = _get_below(found, part)
     if parts[0] != "#" or found is None:
-        raise InvalidInput(f"A guard's schema refers to {reference!r} at `{where}`: write `#/$defs/NAME`.")
+        raise InvalidInput(f"The schema refers to {reference!r} at `{where}`: write `#/$defs/NAME`.")
     return found
 
 

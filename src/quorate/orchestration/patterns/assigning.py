@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from quorate.agent.agent import AnyAgent
 from quorate.agent.procedure.asking import TeamFailed
 from quorate.agent.procedure.work import Work
+from quorate.council.earned import ReadWeights
 from quorate.errors import InvalidInput, UnknownName
 from quorate.orchestration.patterns.hierarchy import Part, choose_worker
 from quorate.orchestration.patterns.team import Contribution, TeamReport, build_team, read_contribution
@@ -127,7 +128,8 @@ def assigned(
     members: Sequence[AnyAgent],
     *,
     strategy: Strategy = "best",
-    trust: Mapping[str, float] | None = None,
+    trust: Mapping[str, float] | ReadWeights | None = None,
+    topic: str = "",
     draw: Callable[[], int] = draw_seed,
     description: str = "",
     limits: Limits = Limits(),
@@ -141,7 +143,8 @@ def assigned(
         name: Its name.
         members: Who may do it.
         strategy: By what it is chosen; see `assign_to`.
-        trust: How much each is trusted, 0 to 1; wholly when not given.
+        trust: How much each is trusted, 0 to 1, or what reads how much each has earned; wholly when not given.
+        topic: In which topic trust is read.
         draw: Draws the number that chance goes by.
         description: What it is for.
         limits: The bounds of each of its runs.
@@ -152,12 +155,13 @@ def assigned(
     """
     if strategy not in STRATEGIES:
         raise UnknownName("strategy", strategy, STRATEGIES)
-    for member, value in (trust or {}).items():
+    given: Mapping[str, float] = {} if trust is None or callable(trust) else trust
+    for member, value in given.items():
         if member not in {one.name for one in members}:
             raise UnknownName("member", member, [one.name for one in members])
         if not 0 <= value <= 1:
             raise InvalidInput(f"Team {name!r}: trust in {member!r} is {value!r}; give 0 to 1.")
-    tools = _build_tools(members, strategy, trust or {}, draw=draw, held_s=limits.seconds)
+    tools = _build_tools(members, strategy, _build_reader(trust, members, topic), draw=draw, held_s=limits.seconds)
 
     async def work(procedure: Work, task: str) -> TeamReport:
         tried: list[Contribution] = []
@@ -185,7 +189,7 @@ def assigned(
 def _build_tools(
     members: Sequence[AnyAgent],
     strategy: Strategy,
-    trust: Mapping[str, float],
+    read_trust: Callable[[RunContext[object]], Awaitable[Mapping[str, float]]],
     *,
     draw: Callable[[], int],
     held_s: float,
@@ -210,6 +214,7 @@ def _build_tools(
     ) -> Assigned:
         """Choose who gets a task."""
         now, place, seed = context.clock.now(), _name_place(context), draw()
+        trust = await read_trust(context)
         choices: list[Assigned] = []
 
         def alter(board: _Board) -> _Board:
@@ -235,6 +240,19 @@ def _build_tools(
         return "released"
 
     return [choose_member, release_member]
+
+
+def _build_reader(
+    trust: Mapping[str, float] | ReadWeights | None, members: Sequence[AnyAgent], topic: str
+) -> Callable[[RunContext[object]], Awaitable[Mapping[str, float]]]:
+    """Build what tells trust when a task is given out."""
+
+    async def read_trust(context: RunContext[object]) -> Mapping[str, float]:
+        if trust is None or not callable(trust):
+            return trust or {}
+        return await trust(context, [member.name for member in members], topic)
+
+    return read_trust
 
 
 def _name_place(context: RunContext[object]) -> str:

@@ -6,12 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from quorate.agent.agent import AnyAgent
 from quorate.agent.procedure.asking import TeamFailed, ask_for, list_members
 from quorate.agent.procedure.together import side_by_side
 from quorate.agent.procedure.work import Work
+from quorate.council.earned import READ, ReadWeights, build_trust_tool
 from quorate.errors import InvalidInput
 from quorate.orchestration.patterns.leader import MAX_PARTS, integrate
 from quorate.orchestration.patterns.team import Contribution, TeamReport, build_team, read_contribution
@@ -43,7 +45,8 @@ def hierarchy(
     lead: AnyAgent,
     workers: Sequence[AnyAgent],
     *,
-    trust: Mapping[str, float] | None = None,
+    trust: Mapping[str, float] | ReadWeights | None = None,
+    topic: str = "",
     description: str = "",
     limits: Limits = Limits(),
 ) -> AnyAgent:
@@ -56,14 +59,17 @@ def hierarchy(
         name: Its name.
         lead: Who parts the task and makes the answer.
         workers: Who may do the parts.
-        trust: How much each is trusted, 0 to 1; wholly when not given.
+        trust: How much each is trusted, 0 to 1, or what reads how much each has earned; wholly when not given.
+        topic: In which topic trust is read.
         description: What it is for.
         limits: The bounds of each of its runs.
 
     Raises:
         InvalidInput: It has no workers, two members have one name, or trust is out of bounds.
     """
-    known = {worker.name: 1.0 for worker in workers} | dict(trust or {})
+    reads = trust if callable(trust) else None
+    given: Mapping[str, float] = {} if trust is None or callable(trust) else trust
+    known = {worker.name: 1.0 for worker in workers} | dict(given)
     wrong = [worker for worker, value in known.items() if not 0 <= value <= 1]
     if not workers or wrong or len(known) > len(workers):
         raise InvalidInput(
@@ -72,9 +78,10 @@ def hierarchy(
 
     async def work(procedure: Work, task: str) -> TeamReport:
         parts = await _part(procedure, lead, workers, task)
-        chosen = assign_parts(parts, workers, known)
+        earned = known if reads is None else await _read_trust(procedure, list(known))
+        chosen = assign_parts(parts, workers, earned)
         jobs = [
-            _work_on(procedure, f"part-{place}", part, agent, workers=workers, trust=known)
+            _work_on(procedure, f"part-{place}", part, agent, workers=workers, trust=earned)
             for place, (part, agent) in enumerate(zip(parts, chosen, strict=True), 1)
         ]
         tried = await side_by_side(jobs)
@@ -88,7 +95,16 @@ def hierarchy(
         why = f"{len(parts)} parts for {len(set(chosen))} workers, {moved} given on"
         return TeamReport(pattern="hierarchy", answer=answer.output, why=why, contributions=(*every, answer))
 
-    return build_team(name, work, [lead, *workers], description=description, limits=limits)
+    members = [lead, *workers]
+    tools = None if reads is None else [*members, build_trust_tool(reads, topic=topic)]
+    return build_team(name, work, members, tools=tools, description=description, limits=limits)
+
+
+async def _read_trust(procedure: Work, workers: Sequence[str]) -> dict[str, float]:
+    said = await procedure.call("trust", READ, {"names": workers})
+    if not said.is_good:
+        raise TeamFailed(f"How far the workers are trusted cannot be read: {said.text}"[:4_000])
+    return msgspec.convert(said.value, dict[str, float])
 
 
 def assign_parts(parts: Sequence[Part], workers: Sequence[AnyAgent], trust: Mapping[str, float]) -> list[str]:

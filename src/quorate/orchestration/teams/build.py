@@ -13,7 +13,9 @@ from quorate.agent.procedure.build import ProcedureTool, build_agent
 from quorate.agent.procedure.together import AT_ONCE
 from quorate.agent.procedure.work import Work
 from quorate.conditions import compile_condition
-from quorate.errors import Incompatible, InvalidFiles, QuorateError
+from quorate.council.decide import Backing, list_faults, read_seat
+from quorate.council.plan import Plan
+from quorate.errors import Incompatible, InvalidFiles, InvalidInput, QuorateError
 from quorate.orchestration.handoff import MAX_HOPS, Transfer, handoff
 from quorate.orchestration.patterns.adaptive import Mode, adaptive
 from quorate.orchestration.patterns.assigning import assigned
@@ -21,6 +23,7 @@ from quorate.orchestration.patterns.broadcast import broadcast
 from quorate.orchestration.patterns.cascade import cascade
 from quorate.orchestration.patterns.collective import collective
 from quorate.orchestration.patterns.competitive import Accept, accept_all, competitive
+from quorate.orchestration.patterns.deciding import deciding
 from quorate.orchestration.patterns.hierarchy import hierarchy
 from quorate.orchestration.patterns.hybrid import hybrid
 from quorate.orchestration.patterns.leader import leader_follower
@@ -41,6 +44,7 @@ def build_team_agent(
     agents: Mapping[str, AnyAgent] | None = None,
     tools: Mapping[str, object] | None = None,
     find_model: FindModel | None = None,
+    backing: Backing = Backing(),
     source: str = "",
 ) -> AnyAgent:
     """Build the agent that a team's file describes; what it answers is a `TeamReport`.
@@ -52,6 +56,7 @@ def build_team_agent(
         agents: The agents that it may name, workflows and other teams among them.
         tools: The tools that agents which it brings along may name.
         find_model: Finds the models of these, by name; the usual one where that is empty.
+        backing: What vouches for decisions and tells trust.
         source: Where it was read from, for messages.
 
     Raises:
@@ -68,13 +73,13 @@ def build_team_agent(
     for name in list_parts(team):
         own = team.agents.get(name)
         members[name] = agents[name] if own is None else build_own(name, own, tools=owners, find_model=find_model)
-    built, definition = _build(team, members), msgspec.json.encode(team).decode()
+    built, definition = _build(team, members, backing), msgspec.json.encode(team).decode()
     current = _find_procedure(built)
 
     async def run(work: Work, task: str) -> str:
         chosen = current
         if work.definition != definition:
-            chosen = _find_procedure(_build_older(work, members))
+            chosen = _find_procedure(_build_older(work, members, backing))
         return await chosen.procedure(work, task)
 
     return build_agent(
@@ -109,6 +114,13 @@ def check_team(team: Team, *, agents: Collection[str], tools: Collection[str]) -
         yield Fault(place=("members",), what="a team has at least one member")
     for name in sorted({name for name in team.members if team.members.count(name) > 1}):
         yield Fault(place=("members",), what=f"{name!r} is there twice: name each once")
+    for name in team.arbiters:
+        if name not in known:
+            yield Fault(place=("plan", "fallback"), what=f"there is no agent {name!r}{suggest(name, known)}")
+    if team.pattern == "council":
+        seats = [read_seat(name) for name in team.members]
+        for what in list_faults(seats, team.plan or Plan(), agents=[*known]):
+            yield Fault(place=("plan",), what=what)
     yield from _check_options(team)
 
 
@@ -125,6 +137,8 @@ def _check_options(team: Team) -> Iterator[Fault]:
     for name in NEEDS.get(team.pattern, ()):
         if not getattr(team, name):
             yield Fault(place=(name,), what=f"the pattern {team.pattern!r} needs it")
+    if team.trust and team.by_trust:
+        yield Fault(place=("by_trust",), what="`trust` says how far members are trusted: leave one of both out")
     if team.lead and team.lead in team.members:
         yield Fault(place=("lead",), what=f"{team.lead!r} leads and is a member: name it once")
     names = {("trust", name) for name in team.trust}
@@ -139,11 +153,23 @@ def _check_options(team: Team) -> Iterator[Fault]:
             yield Fault(place=("accept",), what=error.message)
 
 
-def _build(team: Team, known: Members) -> AnyAgent:
-    return _BUILDERS[team.pattern](team, [known[name] for name in team.members], known)
+def _build(team: Team, known: Members, backing: Backing) -> AnyAgent:
+    members, limits = [known[name] for name in team.members], team.limits
+    trust = backing.read_weights if team.by_trust else team.trust
+    if team.by_trust and trust is None:
+        raise InvalidInput(f"Team {team.name!r} goes `by_trust`, which needs a runtime that keeps trust.")
+    if team.pattern == "council":
+        arbiters = [known[name] for name in team.arbiters]
+        return deciding(team.name, members, team.plan or Plan(), arbiters=arbiters, backing=backing, limits=limits)
+    if team.pattern == "hierarchy":
+        return hierarchy(team.name, known[team.lead], members, trust=trust, topic=team.topic, limits=limits)
+    if team.pattern == "assigned":
+        strategy = team.strategy or "best"
+        return assigned(team.name, members, strategy=strategy, trust=trust, topic=team.topic, limits=limits)
+    return _BUILDERS[team.pattern](team, members, known)
 
 
-def _build_older(work: Work, members: Members) -> AnyAgent:
+def _build_older(work: Work, members: Members, backing: Backing) -> AnyAgent:
     """Build the team as it was when a run of it began, which then ends by it.
 
     Raises:
@@ -155,7 +181,7 @@ def _build_older(work: Work, members: Members) -> AnyAgent:
         raise Incompatible(f"Run {work.info.run!r} is of a team that this version cannot read: {error}") from error
     missing = [name for name in list_parts(older) if name not in members]
     if not missing:
-        built = _build(older, members)
+        built = _build(older, members, backing)
         toolsets = [build_toolset(item) for item in built.tools if not isinstance(item, ProcedureTool)]
         missing = sorted({spec.name for toolset in toolsets for spec in toolset.specs()} - work.names)
         if not missing:
@@ -207,9 +233,6 @@ _BUILDERS: Mapping[Pattern, Callable[[Team, list[AnyAgent], Members], AnyAgent]]
     "peers": lambda team, members, _: peers(
         team.name, members, combine=team.combine or "majority", rounds=team.rounds or 2, limits=team.limits
     ),
-    "hierarchy": lambda team, members, known: hierarchy(
-        team.name, known[team.lead], members, trust=team.trust, limits=team.limits
-    ),
     "cascade": lambda team, members, _: cascade(
         team.name, members, accept=_read_accept(team), shows=team.shows, limits=team.limits
     ),
@@ -232,8 +255,5 @@ _BUILDERS: Mapping[Pattern, Callable[[Team, list[AnyAgent], Members], AnyAgent]]
         limits=team.limits,
     ),
     "adaptive": _build_adaptive,
-    "assigned": lambda team, members, _: assigned(
-        team.name, members, strategy=team.strategy or "best", trust=team.trust, limits=team.limits
-    ),
     "handoff": _build_handoff,
 }

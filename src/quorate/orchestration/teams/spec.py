@@ -7,6 +7,8 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
+from quorate.council.plan import Plan
+from quorate.errors import InvalidInput
 from quorate.orchestration.patterns.adaptive import Mode
 from quorate.orchestration.patterns.assigning import Strategy
 from quorate.orchestration.patterns.broadcast import Aggregation
@@ -14,7 +16,7 @@ from quorate.orchestration.workflow.spec import Name, OwnAgent, StrictLimits
 
 Pattern = Literal[
     "pipeline", "broadcast", "leader_follower", "peers", "hierarchy", "cascade", "competitive", "collective",
-    "hybrid", "adaptive", "assigned", "handoff",
+    "hybrid", "adaptive", "assigned", "handoff", "council",
 ]  # fmt: skip
 PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
 TAKES: Mapping[Pattern, frozenset[str]] = {
@@ -22,14 +24,15 @@ TAKES: Mapping[Pattern, frozenset[str]] = {
     "broadcast": frozenset({"combine", "at_once"}),
     "leader_follower": frozenset({"lead"}),
     "peers": frozenset({"combine", "rounds"}),
-    "hierarchy": frozenset({"lead", "trust"}),
+    "hierarchy": frozenset({"lead", "trust", "by_trust", "topic"}),
     "cascade": frozenset({"accept", "shows"}),
     "competitive": frozenset({"accept"}),
     "collective": frozenset({"closer", "rounds"}),
     "hybrid": frozenset({"lead", "validator", "rework"}),
     "adaptive": frozenset({"modes", "profiler"}),
-    "assigned": frozenset({"strategy", "trust"}),
+    "assigned": frozenset({"strategy", "trust", "by_trust", "topic"}),
     "handoff": frozenset({"transfers", "hops"}),
+    "council": frozenset({"plan"}),
 }
 """What each pattern can be told beside its members."""
 NEEDS: Mapping[Pattern, tuple[str, ...]] = {
@@ -94,13 +97,28 @@ class Team(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often the conversation may be handed on."""
     trust: dict[Name, Annotated[float, Meta(ge=0, le=1)]] = {}
     """How much each member is trusted, 0 to 1."""
+    by_trust: bool = False
+    """Whether members are trusted as far as they have earned it, where trust is kept."""
+    topic: str = ""
+    """In which topic that is."""
     transfers: tuple[TransferRule, ...] = ()
     """Who may hand to whom."""
+    plan: Plan | None = None
+    """How a council decides: `options`, `rule`, `quorum`, `debate`, `fallback` and so on."""
     limits: StrictLimits = StrictLimits()
     """The bounds of each of its runs, for all members together."""
+
+    @property
+    def arbiters(self) -> tuple[str, ...]:
+        """The agents that a council's fallbacks name and that are no members."""
+        try:
+            named = self.plan.arbiters if self.plan is not None else ()
+        except InvalidInput:  # it is told with everything else that is wrong
+            return ()
+        return tuple(name for name in named if name not in self.members)
 
 
 def list_parts(team: Team) -> list[str]:
     """List everybody who takes part, each once."""
-    named = [*team.members, team.lead, team.validator, team.closer, team.profiler, *team.modes.values()]
+    named = [*team.members, team.lead, team.validator, team.closer, team.profiler, *team.modes.values(), *team.arbiters]
     return [name for name in dict.fromkeys(named) if name]

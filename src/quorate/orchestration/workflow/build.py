@@ -10,8 +10,9 @@ from quorate.agent.agent import AnyAgent
 from quorate.agent.compile import build_toolset
 from quorate.agent.procedure.build import build_agent
 from quorate.agent.procedure.work import Work
+from quorate.council.decide import Backing, council
+from quorate.council.plan import PERSON, Person
 from quorate.errors import Incompatible, InvalidFiles
-from quorate.orchestration.patterns.vote import vote
 from quorate.orchestration.workflow.check import Known, check_workflow, read_task
 from quorate.orchestration.workflow.own import FindModel, build_own
 from quorate.orchestration.workflow.run import Prepared, WorkflowRun
@@ -52,6 +53,7 @@ def build_workflow(
     tools: Mapping[str, object] | None = None,
     workflows: Mapping[str, Workflow] | None = None,
     find_model: FindModel | None = None,
+    backing: Backing = Backing(),
     source: str = "",
 ) -> AnyAgent:
     """Build an agent that runs a workflow: what it is asked are the inputs, what it answers a `WorkflowReport`.
@@ -65,6 +67,7 @@ def build_workflow(
         tools: The tools that its steps may name: functions, tools, or toolsets that have one of that name.
         workflows: Those that its steps may name.
         find_model: Finds the models of the agents that it brings along, by name; the usual one where that is empty.
+        backing: What vouches for decisions and tells trust.
         source: Where it was read from, for messages.
 
     Raises:
@@ -86,9 +89,9 @@ def build_workflow(
         members[name] = build_own(name, own, tools=owners, find_model=find_model)
     for name in inner:
         members[name] = build_workflow(
-            workflows[name], agents=agents, tools=tools, workflows=workflows, find_model=find_model
+            workflows[name], agents=agents, tools=tools, workflows=workflows, find_model=find_model, backing=backing
         )
-    members |= build_councils(workflow, members)
+    members |= build_councils(workflow, members, backing)
     called = {name: agent.as_tool().specs()[0].name for name, agent in members.items()}
     prepared = Prepared(workflow, tools=called)
     definition = msgspec.json.encode(workflow).decode()
@@ -112,19 +115,24 @@ def build_workflow(
 
 
 def list_voters(workflow: Workflow) -> set[str]:
-    """List the agents that vote in a workflow's decisions."""
-    return {name for step in workflow.steps if step.decide is not None for name in step.decide.voters}
+    """List the agents that a workflow's decisions ask."""
+    decisions = [step.decide for step in workflow.steps if step.decide is not None]
+    named = {name for one in decisions for name in (*one.voters, *one.plan.arbiters)}
+    return {name for name in named if not name.startswith(PERSON)}
 
 
-def build_councils(workflow: Workflow, members: Mapping[str, AnyAgent]) -> dict[str, AnyAgent]:
+def build_councils(workflow: Workflow, members: Mapping[str, AnyAgent], backing: Backing) -> dict[str, AnyAgent]:
     """Build the agents that have others decide, one for each decision."""
     return {
-        step.council: vote(
+        step.council: council(
             step.council,
-            [members[name] for name in step.decide.voters],
-            step.decide.options,
-            rule=step.decide.rule,
-            quorum=step.decide.quorum,
+            [
+                Person(name.removeprefix(PERSON)) if name.startswith(PERSON) else members[name]
+                for name in step.decide.voters
+            ],
+            step.decide.plan,
+            arbiters=[members[name] for name in step.decide.plan.arbiters if name not in step.decide.voters],
+            backing=backing,
             description=step.about,
         )
         for step in workflow.steps

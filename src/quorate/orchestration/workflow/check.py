@@ -9,6 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from quorate.conditions import compile_condition
+from quorate.council.decide import list_faults as list_council_faults
+from quorate.council.decide import read_seat
+from quorate.council.plan import PERSON
 from quorate.errors import InvalidInput, QuorateError
 from quorate.orchestration.workflow.own import check_fields, check_own, suggest
 from quorate.orchestration.workflow.plan import list_needs
@@ -216,11 +219,11 @@ def _check_target(step: Step, known: Known) -> Iterator[Fault]:
 
 def _check_decision(decision: Decision, known: Known) -> Iterator[Fault]:
     for place, name in enumerate(decision.voters):
-        if name not in known.agents:
+        if name not in known.agents and not name.startswith(PERSON):
             yield Fault(place=("decide", "voters", place), what=_unknown("agent", name, known.agents))
-    for field, values, least in (("voters", decision.voters, 1), ("options", decision.options, 2)):
-        if len(set(values)) < max(least, len(values)):
-            yield Fault(place=("decide", field), what=f"give at least {least}, each once")
+    members = [read_seat(name) for name in decision.voters]
+    for what in list_council_faults(members, decision.plan, agents=[*known.agents]):
+        yield Fault(place=("decide",), what=what)
 
 
 def _check_arguments(step: Step, spec: ToolSpec) -> Iterator[Fault]:

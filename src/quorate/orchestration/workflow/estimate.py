@@ -12,6 +12,7 @@ from typing import cast
 from msgspec import Struct, structs
 
 from quorate.agent.agent import AnyAgent
+from quorate.council.plan import PERSON
 from quorate.errors import QuorateError
 from quorate.messages import Usage, build_user_message
 from quorate.models.cost import Price, cost_usd
@@ -185,8 +186,11 @@ class _Walk:
         if step.kind == "agent":
             return self._ask(step, more)
         if step.decide is not None:
-            votes = [self._ask(structs.replace(step, agent=name, decide=None), more)[0] for name in step.decide.voters]
-            return sum(votes, Usage()), {"winner": step.decide.options[0], "why": _write_words(20)}
+            decision, options = step.decide, step.decide.options or (_write_words(20),)
+            asked = [name for name in decision.voters if not name.startswith(PERSON)]
+            votes = [self._ask(structs.replace(step, agent=name, decide=None), more)[0] for name in asked]
+            rounds = 1 + decision.debate + (not decision.options)
+            return sum(votes * rounds, Usage()), {"winner": options[0], "why": _write_words(20)}
         if step.kind == "workflow":
             given = self._fill(step.arguments, more)
             inner = self._workflows[step.workflow]

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from quorate.council.plan import Plan
+from quorate.council.terms import Abstentions, Silence, Tie
 from quorate.specs import Limits
 
 StepId = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,62}$")]
@@ -79,14 +81,44 @@ class Undo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Decision(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How agents decide between options."""
 
-    options: tuple[str, ...]
-    """What there is to choose from."""
     voters: tuple[str, ...]
-    """The agents that vote: the roll."""
-    rule: Literal["plurality", "majority", "unanimous"] = "majority"
-    """Which option wins: most votes, more than half of those that were cast, or all of them; a tie is none."""
+    """Who votes: agents by name, people as `person:<principal>`."""
+    options: tuple[str, ...] = ()
+    """What there is to choose from; where there is nothing, the voters propose first."""
+    rule: str = "majority"
+    """Which option wins, such as `majority`, `supermajority:0.75`, `schulze`."""
     quorum: Annotated[float, Meta(ge=0, le=1)] = 0.5
     """Which share of the roll must vote."""
+    tie: Tie = "refuse"
+    """What becomes of a tie: no decision, the first of `priority`, chance by a recorded seed, or another vote."""
+    priority: tuple[str, ...] = ()
+    """In which order `priority` prefers options."""
+    weights: dict[str, float] = {}
+    """What the votes of some weigh; those of the others weigh 1."""
+    by_trust: bool = False
+    """Whether votes weigh what their voters are trusted."""
+    topic: str = ""
+    """What it is about, as far as trust goes."""
+    abstentions: Abstentions = "present"
+    """Whether who abstains is left out of the count, or counts against every option."""
+    silence: Silence = "absent"
+    """Whether who says nothing is absent, or counts against every option."""
+    secret: bool = False
+    """Whether no ballot is shown before the last one is in."""
+    deadline_s: float | None = None
+    """After how many seconds no ballot counts."""
+    debate: Annotated[int, Meta(ge=0, le=5)] = 0
+    """How many rounds the voters argue before they vote."""
+    own_votes: bool = True
+    """Whether who proposed an option may vote for it."""
+    fallback: tuple[str, ...] = ()
+    """What is done in turn where a vote decides nothing: `debate:1`, `arbiter:<agent>`, `person:<who>`, `abort`."""
+
+    @property
+    def plan(self) -> Plan:
+        """The council's plan."""
+        facts = {field: getattr(self, field) for field in self.__struct_fields__ if field != "voters"}
+        return Plan(**facts)
 
 
 class Step(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,7 +137,7 @@ class Step(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workflow: str = ""
     """The workflow that is run with `arguments` as its inputs."""
     decide: Decision | None = None
-    """That agents vote on `task`; the step gives `winner`, `why`, `turnout`, `votes` and `ballots`, or fails."""
+    """That agents vote on `task`; the step gives the record (`winner`, `why`, `by`, `id`, `rounds`), or fails."""
     arguments: dict[str, object] = {}
     """What a tool or a workflow is given; texts in it are templates."""
     ask: str = ""

@@ -25,8 +25,8 @@ from quorate.state.backends._postgres_queue import Queue
 from quorate.state.backends._postgres_values import PostgresValues
 
 ROOMS = (
-    "artifact", "audit", "decision", "errand", "feedback", "mail", "responses", "schedule", "session", "state", "submit",
-    "webhook", "webhook-done", "webhook-due", "webhook-health",
+    "artifact", "audit", "decision", "errand", "feedback", "learning", "mail", "memory", "responses", "schedule",
+    "session", "state", "submit", "trust", "webhook", "webhook-done", "webhook-due", "webhook-health",
 )  # fmt: skip
 """What the keys of values begin with behind which their tenant stands. What is not here is read for all alone."""
 INNER_ROOMS = ("costs", "http", "quotas")
@@ -35,7 +35,7 @@ KEYS = "access/keys/"
 """Which API keys are whose; the keys themselves are looked up by nobody but who checks them."""
 SHARED = ("state/_/", "worker/")
 """What all tenants read: values of everybody, and which workers there are."""
-POLICY = "quorate_one_tenant_1"
+POLICY = "quorate_one_tenant_2"
 """The policies' name; another number for another wording, so that an older one is replaced."""
 _ROLE = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _MINE = "current_setting('quorate.tenant', true)"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
+from urllib.parse import quote
 
+import msgspec
 from msgspec import Struct, structs
 
 from quorate.clock import Clock
@@ -16,7 +18,7 @@ from quorate.state.artifacts.access import Caller, Record
 from quorate.state.artifacts.names import Keys
 from quorate.state.artifacts.search import scan_records
 from quorate.state.artifacts.store import ArtifactStore
-from quorate.state.places import ScopeRef, build_prefix, build_submission_place
+from quorate.state.places import ScopeRef, build_decision_prefix, build_prefix, build_submission_place
 from quorate.state.sessions.records import Records
 from quorate.state.sessions.session import Session
 from quorate.state.webhooks import DONE, DUE, build_hook_prefix, build_run_prefix
@@ -25,6 +27,10 @@ ENDED = ("completed", "failed", "cancelled", "incomplete")
 PAGE = 200
 ANSWERS = ("responses", "http/answers", "http/once")
 """Where answers are kept that were given over HTTP: rooms, each of which goes on with tenant and principal."""
+TRUST = "trust"
+"""Where it is kept what turned out true of decisions, and how far those are trusted who voted, people among them."""
+MEMORY_PRINCIPAL = 7
+"""Which part of a memory's key, `memory/tenant/place/owner/space/kind/memory/principal/agent`, says who said it."""
 
 
 class Inventory(Struct, frozen=True, kw_only=True):
@@ -44,6 +50,17 @@ class Inventory(Struct, frozen=True, kw_only=True):
     def count(self) -> int:
         """Count all of it."""
         return sum(map(len, (self.runs, self.sessions, self.artifacts, self.values, self.traces)))
+
+
+class _Said(Struct, frozen=True):
+    by: str = ""
+
+
+class _Outcome(Struct, frozen=True):
+    """As much of what turned out true of a decision as says whose it is."""
+
+    run: str = ""
+    said: tuple[_Said, ...] = ()
 
 
 class Surveyor:
@@ -84,6 +101,7 @@ class Surveyor:
         prefixes = (
             build_prefix(ScopeRef(scope="session", tenant=self.tenant, id=session)),
             Keys(self.tenant).of_share("session", session),
+            *self._list_memory_prefixes("session", session),
         )
         found = await self._add_values(found, prefixes)
         if not found.count():
@@ -114,11 +132,16 @@ class Surveyor:
             build_prefix(ScopeRef(scope="user", tenant=self.tenant, id=principal)),
             Keys(self.tenant).of_share("principal", principal),
             *(f"{room}/{self.tenant}/{principal}/" for room in ANSWERS),
+            f"{TRUST}/{self.tenant}/member/person:{quote(principal, safe='@:+')}/",
+            *[key async for key in self.find_outcomes(lambda found: any(one.by == principal for one in found.said))],
         ]
         for session in sessions:
             prefixes.append(build_prefix(ScopeRef(scope="session", tenant=self.tenant, id=session)))
             prefixes.append(Keys(self.tenant).of_share("session", session))
+            prefixes += self._list_memory_prefixes("session", session)
         found = await self._add_values(found, prefixes)
+        said = [key async for key in self._find_memories(principal)]
+        found = structs.replace(found, values=tuple(dict.fromkeys((*found.values, *said))))
         if not found.count():
             raise NotFound(f"There is nothing of principal {principal!r}.")
         return found
@@ -165,10 +188,10 @@ class Surveyor:
         return found
 
     async def find_run_values(self, run: str) -> list[str]:
-        """Find the keys of a run's own values."""
-        return [
-            key async for key in scan_keys(self._store, build_prefix(ScopeRef(scope="run", tenant=self.tenant, id=run)))
-        ]
+        """Find the keys of a run's own values, and of what its agents had at hand."""
+        values = build_prefix(ScopeRef(scope="run", tenant=self.tenant, id=run))
+        prefixes = (values, build_decision_prefix(self.tenant, run), *self._list_memory_prefixes("run", run))
+        return [key for prefix in prefixes async for key in scan_keys(self._store, prefix)]
 
     async def find_submission(self, run: str) -> list[str]:
         """Find the key under which it is remembered that a run was submitted, if it is."""
@@ -177,6 +200,16 @@ class Surveyor:
             return []
         key = build_submission_place(self.tenant, events[0].principal, events[0].idempotency_key)
         return [key] if await self._store.values.get(key) is not None else []
+
+    async def find_outcomes(self, fits: Callable[[_Outcome], bool]) -> AsyncGenerator[str]:
+        """Yield the keys of what turned out true of decisions."""
+        after, prefix = "", f"{TRUST}/{self.tenant}/outcome/"
+        while entries := await self._store.values.scan(prefix, after=after, limit=PAGE):
+            for entry in entries:
+                with suppress(msgspec.DecodeError):
+                    if fits(msgspec.json.decode(entry.value, type=_Outcome)):
+                        yield entry.key
+            after = entries[-1].key
 
     async def find_deliveries(self, run: str) -> list[str]:
         """Find the keys of what webhooks were told of a run, or are still to be told."""
@@ -187,6 +220,16 @@ class Surveyor:
                 found += [key async for key in scan_keys(self._store, place)]
         return found
 
+    def _list_memory_prefixes(self, place: str, owner: str) -> tuple[str, str]:
+        """List what the keys begin with of what was at hand in a run or session: everybody's in it, and each one's."""
+        return f"memory/{self.tenant}/{place}/{owner}/", f"memory/{self.tenant}/{place}/{owner}."
+
+    async def _find_memories(self, principal: str) -> AsyncGenerator[str]:
+        async for key in scan_keys(self._store, f"memory/{self.tenant}/"):
+            parts = key.split("/")
+            if len(parts) > MEMORY_PRINCIPAL and parts[MEMORY_PRINCIPAL] == principal:
+                yield key
+
     async def _find(
         self, runs: Iterable[RunSummary], sessions: Iterable[str], fits: Callable[[ArtifactInfo], bool]
     ) -> Inventory:
@@ -195,6 +238,8 @@ class Surveyor:
             values += await self.find_run_values(summary.run)
             traces += await self.find_submission(summary.run)
             traces += await self.find_deliveries(summary.run)
+        ids = {summary.run for summary in chosen}
+        values += [key async for key in self.find_outcomes(lambda found: found.run in ids)]
         artifacts, keys = list[ArtifactInfo](), Keys(self.tenant)
         async for record in self.scan_artifacts():
             info = record.info

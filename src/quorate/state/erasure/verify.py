@@ -16,7 +16,7 @@ from quorate.state.erasure.certificate import ErasureCertificate, hash_id
 from quorate.state.erasure.inventory import scan_keys
 
 MOST_FOUND = 100
-ROOMS = ("state", "session", "artifact", "submit")
+ROOMS = ("state", "session", "artifact", "submit", "memory", "trust")
 
 
 class ErasureReport(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from quorate.tools.builtin.files.pattern import PatternKind
 from quorate.tools.builtin.infra.ask import Run
+from quorate.tools.builtin.logs.access import AccessReport, sum_up_access
 from quorate.tools.builtin.logs.journal import JournalReport, read_journal
 from quorate.tools.builtin.logs.line import Level
 from quorate.tools.builtin.logs.report import LogReport, read_report
@@ -72,4 +73,15 @@ def log_tools(workspace: Workspace, *, run: Run = run_command) -> list[Tool[...,
         """Sum up the newest entries of the systemd journal; says `unavailable` where there is none."""
         return await read_journal(run, unit=unit, minutes=minutes, max_entries=max_entries, most=most)
 
-    return [analyze_log, search_log, analyze_journal]
+    @tool(effect="idempotent", timeout_s=60)
+    def analyze_access_log(
+        path: Path, slow_ms: Annotated[float, Meta(gt=0, le=3_600_000)] = 1000.0, *, most: Most = 10
+    ) -> AccessReport:
+        """Sum up a web server's access log: rates, status codes, times, slow requests, paths, clients, attacks.
+
+        Args:
+            slow_ms: From how many milliseconds on a request is slow.
+        """
+        return sum_up_access(workspace, path, slow_ms=slow_ms, most=most)
+
+    return [analyze_log, search_log, analyze_journal, analyze_access_log]

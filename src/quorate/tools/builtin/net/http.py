@@ -96,6 +96,16 @@ class HttpTiming(Struct, frozen=True, kw_only=True):
     """Why it failed."""
 
 
+class Page(Struct, frozen=True, kw_only=True):
+    """An answer with what it says, for tools that look into it; never shown whole."""
+
+    timing: HttpTiming
+    headers: dict[str, str] = {}
+    """All of them by lower-case name; several cookies on lines of their own."""
+    data: bytes = b""
+    """The first bytes of the body."""
+
+
 class _Failed(Exception):
     """A hop came to nothing, for a reason that has a word."""
 
@@ -115,6 +125,7 @@ class _Hop:
         self.protocol = ""
         self.head: Head | None = None
         self.body = Body()
+        self.kept = b""
 
     def report(self, status: HttpStatus, detail: str = "") -> HttpTiming:
         spent = {name: self.watch.spent_ms.get(name, 0.0) for name in PHASES}
@@ -147,8 +158,12 @@ class Prober:
         verify_tls: bool = True,
         lookup: Lookup | None = None,
         trace: FindTrace = find_no_trace,
+        keep_bytes: int = 0,
+        encodings: str = "identity",
     ) -> None:
         self._policy = policy
+        self._keep = keep_bytes
+        self._encodings = encodings
         self._trace = trace
         self._timeout_s = timeout_s
         self._method: Method = method
@@ -162,6 +177,19 @@ class Prober:
             InvalidTarget: The URL is not well formed.
             TargetBlocked: The policy does not allow its host; for a redirect this is a status instead.
         """
+        return (await self._follow(url, max_redirects))[0]
+
+    async def fetch(self, url: str, *, max_redirects: int = 0) -> Page:
+        """Ask for a URL as `measure` does, and keep all headers and the first `keep_bytes` of the body.
+
+        Raises:
+            InvalidTarget: The URL is not well formed.
+            TargetBlocked: The policy does not allow its host; for a redirect this is a status instead.
+        """
+        timing, hop = await self._follow(url, max_redirects)
+        return Page(timing=timing, headers=hop.head.headers if hop.head else {}, data=hop.kept)
+
+    async def _follow(self, url: str, max_redirects: int) -> tuple[HttpTiming, _Hop]:
         target = parse_url(url)
         whole = Stopwatch()
         ends = asyncio.get_running_loop().time() + self._timeout_s
@@ -184,7 +212,7 @@ class Prober:
                 result = structs.replace(result, status="too_many_redirects", detail=said)
             elif following:
                 result = structs.replace(result, status="redirect_blocked", detail=following)
-            return structs.replace(result, redirects=tuple(passed), total_ms=whole.total_ms)
+            return structs.replace(result, redirects=tuple(passed), total_ms=whole.total_ms), hop
 
     async def _make(self, hop: _Hop, ends: float) -> HttpTiming:
         try:
@@ -209,7 +237,7 @@ class Prober:
     async def _exchange(self, hop: _Hop, ends: float) -> None:
         async with self._connect(hop, ends) as (reader, writer):
             with hop.watch.phase("send"):
-                writer.write(build_request(hop.target, self._method, self._trace() or ""))
+                writer.write(build_request(hop.target, self._method, self._trace() or "", encodings=self._encodings))
                 await writer.drain()
             with hop.watch.phase("first_byte"):
                 first = await reader.read(1)
@@ -217,7 +245,9 @@ class Prober:
                 raise _Failed("reset", "the server closed the connection without an answer", hop.address)
             with hop.watch.phase("download"):
                 hop.head = await read_head(reader, first)
-                hop.body = await BodyCounter(reader, MAX_BODY_BYTES).read(hop.head, self._method)
+                counter = BodyCounter(reader, MAX_BODY_BYTES, keep_bytes=self._keep)
+                hop.body = await counter.read(hop.head, self._method)
+                hop.kept = bytes(counter.kept)
 
     @asynccontextmanager
     async def _connect(

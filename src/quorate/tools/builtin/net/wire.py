@@ -55,20 +55,21 @@ class Body(Struct, frozen=True, kw_only=True):
     """Its first characters, for a person to recognise; never an instruction."""
 
 
-def build_request(target: WebTarget, method: Method, trace: str = "") -> bytes:
+def build_request(target: WebTarget, method: Method, trace: str = "", *, encodings: str = "identity") -> bytes:
     """Write the request; `target` has passed the grammar, so nothing in it can end a line.
 
     Args:
         target: Where it goes.
         method: How it asks.
         trace: The `traceparent` that goes with it; ours, never anybody's words.
+        encodings: Which packings of the body are accepted; ours as well.
     """
     lines = (
         f"{method} {target.path} HTTP/1.1",
         f"Host: {target.authority}",
         "User-Agent: quorate-probe",
         "Accept: */*",
-        "Accept-Encoding: identity",
+        f"Accept-Encoding: {encodings}",
         "Connection: close",
         *((f"traceparent: {trace}",) if trace else ()),
     )
@@ -113,7 +114,9 @@ def parse_head(data: bytes) -> Head:
         if field is None:
             raise Malformed(f"{line[:80]!r} is no header")
         name, value = field[1].decode("ascii").lower(), field[2].decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        # A cookie's date holds a comma, so cookies are kept apart by lines.
+        between = "\n" if name == "set-cookie" else ", "
+        headers[name] = f"{headers[name]}{between}{value}" if name in headers else value
     return Head(status_code=int(status[1]), reason=(status[2] or b"").decode("latin-1")[:100], headers=headers)
 
 
@@ -125,11 +128,13 @@ def keep_headers(head: Head) -> dict[str, str]:
 class BodyCounter:
     """Counts what a body has, up to a bound, and keeps its first bytes."""
 
-    def __init__(self, reader: asyncio.StreamReader, max_bytes: int) -> None:
+    def __init__(self, reader: asyncio.StreamReader, max_bytes: int, *, keep_bytes: int = SAMPLE_BYTES) -> None:
         self._reader = reader
         self._left: int = max_bytes
+        self._keep = max(keep_bytes, SAMPLE_BYTES)
         self._size = 0
-        self._sample = b""
+        self.kept = bytearray()
+        """The first bytes, as many as were asked for."""
 
     async def read(self, head: Head, method: Method) -> Body:
         """Read the body that this head announces.
@@ -148,7 +153,7 @@ class BodyCounter:
             complete = await self._take(int(length))
         else:
             complete = await self._take(None)
-        text = self._sample.decode("utf-8", "replace")
+        text = self.kept[:SAMPLE_BYTES].decode("utf-8", "replace")
         return Body(
             size_bytes=self._size,
             truncated=self._left <= 0 and not complete,
@@ -166,7 +171,7 @@ class BodyCounter:
                 return wanted is None
             self._left -= len(data)
             self._size += len(data)
-            self._sample += data[: SAMPLE_BYTES - len(self._sample)]
+            self.kept += data[: self._keep - len(self.kept)]
             wanted = None if wanted is None else wanted - len(data)
         return True
 

@@ -1,0 +1,1 @@
+"""What may an agent know beside its instructions and its conversation?"""

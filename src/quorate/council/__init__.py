@@ -1,0 +1,1 @@
+"""How do many agents come to one decision that anybody can audit?"""

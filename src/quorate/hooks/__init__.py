@@ -1,0 +1,1 @@
+"""What may somebody outside of the agent say about its calls: yes, no, or another one instead?"""

@@ -1,0 +1,1 @@
+"""How are cases gone through, each as a recorded run?"""
