@@ -29,7 +29,7 @@ from quorate.council.quality import Interval, QualityReport
 from quorate.council.registrar import Entry
 from quorate.council.tally import Verdict, tally
 from quorate.council.trust import Source
-from quorate.errors import CorruptState, InvalidFiles, InvalidInput
+from quorate.errors import CorruptState, InvalidFiles, InvalidInput, UnknownName
 from quorate.events import RunCreated
 from quorate.runtime import Runtime
 from quorate.runtime.ballots import cast_ballot, find_asked
@@ -197,32 +197,42 @@ def verify(decision: DecisionId, *, json: Json = False) -> int:
 
 
 def replay(decision: DecisionId, *, json: Json = False) -> int:
-    """Count the ballots again, and play the decision's run again, offline; exit code 1 when either differs."""
+    """Count the ballots again, and play the decision's run again, offline; exit code 1 when either differs.
 
-    async def work(runtime: Runtime) -> tuple[Decision, Replay[object]]:
+    A run whose agent is not known here, such as a program's own, is not played again; its ballots are counted.
+    """
+
+    async def work(runtime: Runtime) -> tuple[Decision, Replay[object] | str]:
         record = await Decisions(runtime).get(decision)
         events = await runtime.log.read(record.run)
         created = events[0]
         assert isinstance(created, RunCreated)  # the record was read from it
         history = await load_history(runtime.log, created) if created.previous else ()
-        agent = runtime.find_agent(created.agent, created.labels.get("model"))
+        try:
+            agent = runtime.find_agent(created.agent, created.labels.get("model"))
+        except UnknownName:
+            return record, f"Run {record.run} is not played again: the agent {created.agent!r} is not known here."
         return record, await replay_exactly(agent, events, history=history)
 
     record, again = run_with_runtime(work)
     counted = [(one, _count(one)) for one in record.rounds if one.status != "open"]
     is_same = all((one.status, one.winner, one.points) == (new.status, new.winner, new.points) for one, new in counted)
+    is_whole = is_same and (isinstance(again, str) or again.is_identical)
     if json:
         rounds = [{"number": one.number, "noted": one.winner, "counted": new.winner} for one, new in counted]
-        said = {"decision": decision, "same": is_same and again.is_identical, "ballots": rounds}
-        say_json({**said, "run": record.run, "identical": again.is_identical, "divergence": again.divergence})
+        said = {"decision": decision, "same": is_whole, "ballots": rounds, "run": record.run}
+        played = (None, again) if isinstance(again, str) else (again.is_identical, again.divergence)
+        say_json({**said, "identical": played[0], "divergence": played[1]})
+        return 0 if is_whole else DIFFERS
+    for one, new in counted:
+        say(f"Ballot {one.number} counted again: {_describe(new)}; noted was: {one.status}, {_name(one.winner)}.")
+    if isinstance(again, str):
+        say(again)
     else:
-        for one, new in counted:
-            say(f"Ballot {one.number} counted again: {_describe(new)}; noted was: {one.status}, {_name(one.winner)}.")
-        events = len(again.recorded)
-        same = f"the same {events} events, to the byte" if again.is_identical else _describe_divergence(again)
-        say(f"Run {record.run} played again offline: {same}.")
-        say("It is the same." if is_same and again.is_identical else "It is different.")
-    return 0 if is_same and again.is_identical else DIFFERS
+        same = f"the same {len(again.recorded)} events, to the byte"
+        say(f"Run {record.run} played again offline: {same if again.is_identical else _describe_divergence(again)}.")
+    say("It is the same." if is_whole else "It is different.")
+    return 0 if is_whole else DIFFERS
 
 
 def outcome(

@@ -23,6 +23,7 @@ from quorate.cli.decide import UNDECIDED, Order, add_commands, build_motion, put
 from quorate.cli.decisions import add_commands as add_decisions
 from quorate.cli.failures import get_exit_code
 from quorate.council.ballot import Ballot
+from quorate.council.decide import council
 from quorate.council.keys import make_key, sign_ballot
 from quorate.council.motion import Motion
 from quorate.council.plan import Plan
@@ -163,6 +164,19 @@ def test_people_vote_in_their_own_name(quorate: Type) -> None:
     assert "person:ada" in quorate("decisions", "show", decision)[1]
     code, said = quorate("decisions", "replay", decision)
     assert (code, "It is the same." in said) == (0, True), said
+
+
+def test_a_decision_of_a_programs_own_council_is_counted_again(quorate: Type, tmp_path: Path) -> None:
+    """Its agent is known to that program alone, so that its run is not played again, which is told."""
+
+    async def work() -> None:
+        board = council("board", build_voters(write("a")), Plan(options=AB))
+        async with open_runtime(Settings(database=str(tmp_path / "quorate.db"))) as runtime:
+            await (await runtime.submit("Which?", agent=board)).wait()
+
+    asyncio.run(work())
+    code, said = quorate("decisions", "replay", find_first(quorate))
+    assert (code, "'board' is not known here" in said, "It is the same." in said) == (0, True, True), said
 
 
 def test_a_person_with_a_key_signs_its_own_ballot(quorate: Type, tmp_path: Path) -> None:
