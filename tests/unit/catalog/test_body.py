@@ -173,7 +173,7 @@ def test_shapes_have_names(tmp_path: Path, name: str) -> None:
 
 
 def test_a_gate_refuses_an_answer_and_the_model_is_asked_again(tmp_path: Path) -> None:
-    """The reason is told; the second answer passes. row: D1 in part"""
+    """The reason is told; the second answer passes. Part of row D1."""
     found = load_one(tmp_path, FIELDS, "Look.\n\n## Gates\n- Something is named: `= size(output.things) > 0`\n")
     good = '{"verdict": "yes", "things": [{"name": "a", "size": 1}]}'
     model = ScriptedModel(['{"verdict": "no", "things": []}', good])

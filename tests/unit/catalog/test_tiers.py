@@ -133,7 +133,7 @@ async def test_who_can_do_it_does_it(catalog: Catalog) -> None:
 
 
 async def test_what_fails_goes_up_with_what_came_of_it(catalog: Catalog) -> None:
-    """Twice: a failure, then a diagnosis that says it is for somebody else; the record replays. row: D3"""
+    """Twice: a failure, then a diagnosis that says it is for somebody else; the record replays. Part of row D3."""
     down = UpstreamError("The provider is down.")
     ladder = build_ladder(catalog, clerk=down, expert='{"applies": false, "summary": "not mine"}', chief="solved")
     result = await ladder.run("go")

@@ -43,7 +43,7 @@ CITIES = ((42, "MNCK"), (26, "NCKM"), (15, "CKNM"), (17, "KCNM"))
     ],
 )
 def test_choices_are_counted(name: str, choices: str, leaders: tuple[str, ...]) -> None:
-    """An abstention that is among the votes counts against all."""
+    """An abstention that is among the votes counts against all. row: D6"""
     assert read_rule(name).count(choose_votes(choices), "ABC").leaders == leaders
 
 
@@ -52,7 +52,7 @@ def test_a_single_other_voice_is_named_as_what_is_missing() -> None:
 
 
 def test_weights_count_and_small_ones_add_up() -> None:
-    """Ten times a tenth is one, whatever the order."""
+    """Ten times a tenth is one, whatever the order. row: D6"""
     tenths = [Vote(voter=f"v{place}", ballot=Ballot(choice="A"), weight=UNIT // 10) for place in range(10)]
     count = read_rule("weighted").count([*tenths, Vote(voter="w", ballot=Ballot(choice="B"))], "AB")
     assert count.leaders == ("A", "B")

@@ -25,7 +25,7 @@ MONOTONE = tuple(name for name in NAMES if name != "instant_runoff")
 @settings(max_examples=100)
 @given(profiles(), CHANCES)
 def test_the_order_of_ballots_does_not_matter(profile: Profile, chance: random.Random) -> None:
-    """part of row D6"""
+    """part of row D6 row: D6"""
     rule, options, votes = profile
     assert rule.count(chance.sample(votes, len(votes)), options) == rule.count(votes, options)
 
@@ -46,7 +46,7 @@ def test_the_names_and_the_order_of_options_do_not_matter(profile: Profile, chan
 @settings(max_examples=100)
 @given(profiles())
 def test_nobody_wins_who_is_no_option(profile: Profile) -> None:
-    """part of row D6"""
+    """part of row D6 row: D6"""
     rule, options, votes = profile
     count = rule.count(votes, options)
     assert tuple(count.points) == options
@@ -57,7 +57,7 @@ def test_nobody_wins_who_is_no_option(profile: Profile) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_cast_decides_nothing(name: str) -> None:
-    """Neither no votes, nor votes without weight, nor abstentions."""
+    """Neither no votes, nor votes without weight, nor abstentions. row: D6"""
     rule = read_rule(name)
     chance = random.Random(7)
     idle = [Vote(voter=f"v{place}", ballot=draw_ballot(rule, OPTIONS, chance), weight=0) for place in range(4)]
@@ -84,7 +84,7 @@ def favour(ballot: Ballot, winner: str, chance: random.Random) -> Ballot:
 @settings(max_examples=200)
 @given(profiles(MONOTONE), CHANCES)
 def test_thinking_more_of_who_leads_harms_it_never(profile: Profile, chance: random.Random) -> None:
-    """All rules but instant run-off are monotone."""
+    """All rules but instant run-off are monotone. row: D6"""
     rule, options, votes = profile
     for leader in rule.count(votes, options).leaders:
         place = chance.randrange(len(votes))
@@ -211,6 +211,7 @@ def test_a_share_is_reached_exactly_or_not_at_all(profile: Profile) -> None:
 @settings(max_examples=100)
 @given(profiles(("veto",)))
 def test_what_is_vetoed_never_wins(profile: Profile) -> None:
+    """row: D6"""
     rule, options, votes = profile
     vetoed = {option for vote in votes if vote.weight for option in vote.ballot.vetoes}
     assert not vetoed & {*rule.count(votes, options).leaders}

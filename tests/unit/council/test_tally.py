@@ -56,7 +56,7 @@ def test_every_end_is_declared(given: dict[str, object], choices: str, status: s
 
 
 def test_one_of_ten_never_meets_a_quorum_of_six() -> None:
-    """The quorum is of those eligible, not of those who came."""
+    """The quorum is of those eligible, not of those who came. row: C10"""
     assert tally(build_terms(10, quorum=0.6), choose_votes("A")).status == "no_quorum"
     assert tally(build_terms(10, quorum=0.6), choose_votes("AAAAA")).status == "no_quorum"
     verdict = tally(build_terms(10, quorum=0.6), choose_votes("AAAAA-"))
@@ -64,6 +64,7 @@ def test_one_of_ten_never_meets_a_quorum_of_six() -> None:
 
 
 def test_one_and_one_is_a_tie() -> None:
+    """row: C10"""
     verdict = tally(build_terms(2), choose_votes("AB"))
     assert (verdict.status, verdict.tied, verdict.winner) == ("tied", ("A", "B"), None)
     assert verdict.why == "'A' and 'B' have each 1 of 2, and more than 0.5 of it is needed; ties are refused"

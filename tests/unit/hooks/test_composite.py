@@ -42,7 +42,7 @@ async def test_in_sequence_replacements_flow_on() -> None:
 
 
 async def test_in_sequence_the_first_that_denies_ends_it() -> None:
-    """Nobody behind it is asked, and what was put in before counts for nothing."""
+    """Nobody behind it is asked, and what was put in before counts for nothing. row: E10"""
     asked: list[str] = []
     hook = sequential([writing("a", "1"), saying("b", "deny"), saying("c", "allow", asked=asked)])
     verdict = await decide(hook)
@@ -75,7 +75,7 @@ async def test_side_by_side_they_really_are() -> None:
 
 
 async def test_side_by_side_any_denies() -> None:
-    """The first in order is quoted, and all were heard."""
+    """The first in order is quoted, and all were heard. row: E10"""
     verdict = await decide(parallel([saying("a", "allow"), saying("b", "deny"), saying("c", "deny")]))
     assert (verdict.decision, verdict.reason) == ("deny", "b: b says so")
     assert list_names(verdict.heard) == ["a", "b", "c"]
@@ -90,7 +90,7 @@ async def test_side_by_side_conflicting_replacements_are_refused() -> None:
 
 
 async def test_the_first_that_does_not_abstain_speaks() -> None:
-    """Those behind it are not asked; one that fails open abstains, one that fails closed denies."""
+    """Those behind it are not asked; one that fails open abstains, one that fails closed denies. row: E10"""
     asked: list[str] = []
     hook = first_match([saying("a", "abstain"), failing("b", "fail_open"), saying("c", "allow", asked=asked)])
     assert (await decide(hook)).decision == "allow"
@@ -131,7 +131,7 @@ async def test_priority_orders_and_is_stable() -> None:
     ],
 )
 async def test_votes_by_hand(votes: str, threshold: str, tie: Tie, decision: Decision) -> None:
-    """One vote each: `a` allows, `d` denies, `-` abstains."""
+    """One vote each: `a` allows, `d` denies, `-` abstains. row: E10"""
     words: dict[str, Decision] = {"a": "allow", "d": "deny", "-": "abstain"}
     hooks = [saying(f"h{place}", words[vote]) for place, vote in enumerate(votes)]
     hook = voting(hooks, threshold=threshold, tie=tie, on_failure="fail_closed")
