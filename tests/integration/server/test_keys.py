@@ -28,7 +28,7 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
 
 
 async def test_a_key_is_shown_once_and_works(api: Api) -> None:
-    """Made, used, listed, shown, replaced and ended: its text is in one answer, and nowhere after. part of row B11 row: B11"""
+    """Made, used, listed, shown, replaced and ended: its text is in one answer, and nowhere after. row: B11"""
     made = await api.ask("POST", "/v1/keys", role="admin", body={**MADE, "principal": "once"})
     assert made.status == 201
     text, key_id = made.json["text"], made.json["id"]

@@ -50,7 +50,7 @@ async def ask(api: Api, method: str, path: str, template: str, **options: object
 
 
 async def test_every_route_lets_in_who_may(api: Api) -> None:
-    """All routes, roles, tenants and ids: what is told follows from what the route says it needs. part of row C12 row: C12, B11"""
+    """All routes, roles, tenants and ids: what is told follows from what the route says it needs. row: C12, B11"""
     things = {name: await make(api) for name, make in THINGS.items()}
     routes = list(list_routes(api.server))
     assert {f"{ROOT}/models", "/v1/runs", "/livez"} <= {path for _, path, _ in routes}

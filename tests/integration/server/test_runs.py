@@ -131,7 +131,7 @@ async def test_a_stream_ends_when_its_run_is_stopped(api: Api) -> None:
 
 
 async def test_the_same_key_is_the_same_run(api: Api) -> None:
-    """Fifty at once are one run; the same key with another body is a conflict. part of row B11 row: B11"""
+    """Fifty at once are one run; the same key with another body is a conflict. row: B11"""
     headers = {"Idempotency-Key": "order-7"}
     answers = await asyncio.gather(*(api.ask("POST", "/v1/runs", body=TASK, headers=headers) for _ in range(50)))
     assert len({answer.json["id"] for answer in answers}) == 1
@@ -159,7 +159,7 @@ async def test_lists_are_filtered_and_paged(api: Api) -> None:
 
 
 async def test_another_tenants_run_is_not_there(api: Api) -> None:
-    """The same in every byte but the ids, whatever is asked of it. part of row C12 row: C12"""
+    """The same in every byte but the ids, whatever is asked of it. row: C12"""
     run = await begin(api)
     ways = [("GET", ""), ("GET", "/events"), ("POST", "/cancel"), ("POST", "/resume")]
     for method, path in ways:

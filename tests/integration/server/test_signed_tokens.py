@@ -213,7 +213,7 @@ async def test_people_of_a_provider_come_in_as_what_it_says_they_are(world: Worl
 
 @pytest.mark.filterwarnings("ignore:The RSA key is 1024 bits long")
 async def test_every_wrong_token_is_refused_alike(world: World) -> None:
-    """One answer for all of them, of which only the request's id differs. part of row C12 row: C12"""
+    """One answer for all of them, of which only the request's id differs. row: C12"""
     assert (await world.ask(world.sign()))[0] == 200
     answers = dict[str, object]()
     for why, forge in WRONG.items():

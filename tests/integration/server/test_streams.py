@@ -124,7 +124,7 @@ async def test_many_read_one_run(api: Api) -> None:
 
 
 async def test_a_stream_ends_on_every_end(tmp_path: Path) -> None:
-    """Whole, failed, stopped, out of its limits or at rest: the stream ends with it. part of row B12 row: B12"""
+    """Whole, failed, stopped, out of its limits or at rest: the stream ends with it. row: B12"""
 
     @tool(effect="idempotent")
     async def look() -> str:
@@ -151,7 +151,7 @@ async def test_a_stream_ends_on_every_end(tmp_path: Path) -> None:
 
 
 async def test_quiet_times_have_a_sign_of_life() -> None:
-    """A comment, which no reader takes for an event. part of row B12 row: B12"""
+    """A comment, which no reader takes for an event. row: B12"""
     frames: list[bytes] = []
     closing = asyncio.Event()
 

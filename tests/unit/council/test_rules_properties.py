@@ -25,7 +25,7 @@ MONOTONE = tuple(name for name in NAMES if name != "instant_runoff")
 @settings(max_examples=100)
 @given(profiles(), CHANCES)
 def test_the_order_of_ballots_does_not_matter(profile: Profile, chance: random.Random) -> None:
-    """part of row D6 row: D6"""
+    """row: D6"""
     rule, options, votes = profile
     assert rule.count(chance.sample(votes, len(votes)), options) == rule.count(votes, options)
 
@@ -46,7 +46,7 @@ def test_the_names_and_the_order_of_options_do_not_matter(profile: Profile, chan
 @settings(max_examples=100)
 @given(profiles())
 def test_nobody_wins_who_is_no_option(profile: Profile) -> None:
-    """part of row D6 row: D6"""
+    """row: D6"""
     rule, options, votes = profile
     count = rule.count(votes, options)
     assert tuple(count.points) == options

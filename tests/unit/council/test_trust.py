@@ -85,7 +85,7 @@ quick = settings(max_examples=60, deadline=None)
 @quick
 @given(rules=RULE_SETS, known=ITEMS, topic=TOPICS)
 def test_trust_is_within_its_bounds_whatever_happened(rules: TrustRules, known: list[Item], topic: str) -> None:
-    """part of row D13 row: D13"""
+    """row: D13"""
     check_rules(rules)
     assert rules.floor <= measure_trust(rules, known, now=NOW, topic=topic).value <= rules.ceiling
 
@@ -115,7 +115,7 @@ def test_the_order_is_no_matter(known: list[Item], topic: str, seed: int) -> Non
 @quick
 @given(rules=RULE_SETS, known=ITEMS, topic=TOPICS)
 def test_it_comes_back_to_the_prior(rules: TrustRules, known: list[Item], topic: str) -> None:
-    """Nearer with each day on which nothing happens, and quite in the end. part of row D13 row: D13"""
+    """Nearer with each day on which nothing happens, and quite in the end. row: D13"""
     distances = [
         abs(measure_trust(rules, known, now=NOW + days * DAY_S).value - rules.prior) for days in (0, 10, 100, 1_000)
     ]

@@ -87,7 +87,7 @@ def check(events: Sequence[AnyEvent], decision: str, seal: Seal | None) -> Verif
 @pytest.mark.parametrize("tie", [False, True])
 @pytest.mark.parametrize("sealed", [False, True])
 async def test_a_record_is_counted_again_from_its_log_alone(sealed: bool, tie: bool) -> None:
-    """Part of row D7. row: D7"""
+    """row: D7"""
     decision, events = await make(sealed=sealed, tie=tie)
     seal = SEAL if sealed else None
     assert verify_decision(events, decision, seal=seal) == Verification(
@@ -102,7 +102,7 @@ async def test_a_record_is_counted_again_from_its_log_alone(sealed: bool, tie: b
 @pytest.mark.parametrize("tie", [False, True])
 @pytest.mark.parametrize("sealed", [False, True])
 async def test_a_changed_byte_is_found_wherever_it_is(sealed: bool, tie: bool) -> None:
-    """Every seventh byte of everything that is noted of a decision. Part of row D7. row: D7"""
+    """Every seventh byte of everything that is noted of a decision. row: D7"""
     decision, events = await make(sealed=sealed, tie=tie)
     seal, tried = SEAL if sealed else None, 0
     for place, event in enumerate(events):

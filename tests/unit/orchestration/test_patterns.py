@@ -247,14 +247,14 @@ PROFILES = [
 
 @pytest.mark.parametrize(("profile", "mode"), PROFILES)
 def test_a_task_gets_the_pattern_that_fits(profile: TaskProfile, mode: str) -> None:
-    """part of row D11 row: D11"""
+    """row: D11"""
     choice = choose_mode(profile)
     assert choice.mode == mode
     assert choice.why.startswith(f"{mode}: ")
 
 
 def test_history_changes_the_choice_and_is_named() -> None:
-    """part of row D11 row: D11"""
+    """row: D11"""
     profile = TaskProfile(risk="medium")
     assert choose_mode(profile).mode == "peers"
     history = {"peers": Record(runs=20, good=1), "broadcast": Record(runs=20, good=19)}

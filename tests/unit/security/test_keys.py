@@ -39,7 +39,7 @@ async def test_a_key_lets_in_whom_it_is_for() -> None:
 
 
 async def test_a_key_is_shown_once_and_cannot_be_read_back() -> None:
-    """Neither what is stored nor any text form of it holds the key; another secret does not make it good. part of row B11 row: C12, B11"""
+    """Neither what is stored nor any text form of it holds the key; another secret does not make it good. row: C12, B11"""
     ring, values, clock = build()
     new = await create(ring)
     text = new.text.reveal()
