@@ -24,7 +24,7 @@ from quorate.catalog.load import load_catalog
 from quorate.catalog.tiers import find_model_class
 from quorate.clock import SYSTEM_CLOCK, Clock
 from quorate.council.memory_tools import HiveMemory
-from quorate.council.registrar import read_decided
+from quorate.council.registrar import DECIDER, read_decided
 from quorate.errors import InvalidInput, QuorateError, Unavailable
 from quorate.models.budgets.budgets import Budgets
 from quorate.models.cache.key import LEAST_SECRET_BYTES
@@ -62,8 +62,6 @@ if TYPE_CHECKING:
     from quorate.state.audit import AuditTrail
 
 AUTO = "auto"
-DECIDER = "decide"
-"""The agent that puts motions to the vote, unless a file has its name."""
 TEMPLATES = Path(__file__).parent / "orchestration" / "templates"
 """Where the workflows are that come with Quorate."""
 

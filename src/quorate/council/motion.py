@@ -15,13 +15,10 @@ from quorate.codec.json import check_depth
 from quorate.council.decide import Backing, Charter, check_council, hold, read_seat
 from quorate.council.decision import Decision
 from quorate.council.plan import Plan
-from quorate.council.registrar import build_registrar
+from quorate.council.registrar import DECIDER, build_registrar
 from quorate.council.voter import answer_in_words
 from quorate.errors import InvalidInput
 from quorate.specs import Limits
-
-DECIDER = "decide"
-"""The agent that puts motions to the vote."""
 
 
 class Motion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -23,6 +23,8 @@ from quorate.ports import KeyValue, RunContext, Toolset
 from quorate.tools.define import AnyTool, tool
 
 OPEN, SIGN, CLOSE, FILE = "open_decision", "sign_ballot", "close_decision", "file_decision"
+DECIDER = "decide"
+"""The agent that puts motions to the vote, unless a file has its name."""
 ROOM = "decision"
 """Under which room it is kept which decisions there are."""
 MAX_KEPT = 2_000

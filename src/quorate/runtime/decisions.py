@@ -9,8 +9,8 @@ from msgspec import Struct, structs
 
 from quorate.agent.procedure.outcome import read_text
 from quorate.council.decision import VOTES, Decision, Verification, fold, verify_decision
-from quorate.council.motion import DECIDER, Motion, write_motion
-from quorate.council.registrar import MAX_KEPT, OPEN, ROOM, Entry, Opening, find_entry, list_entries
+from quorate.council.motion import Motion, write_motion
+from quorate.council.registrar import DECIDER, MAX_KEPT, OPEN, ROOM, Entry, Opening, find_entry, list_entries
 from quorate.errors import CorruptState, InvalidInput, NotFound
 from quorate.events import AnyEvent, RunCreated, ToolFinished, ToolStarted
 from quorate.ids import check_id

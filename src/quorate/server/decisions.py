@@ -11,7 +11,8 @@ from litestar.router import Router
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED, HTTP_202_ACCEPTED
 
 from quorate.council.decision import Decision, Verification
-from quorate.council.motion import DECIDER, write_motion
+from quorate.council.motion import write_motion
+from quorate.council.registrar import DECIDER
 from quorate.council.trust import Source
 from quorate.errors import CorruptState, NotFound
 from quorate.events import InputRequested

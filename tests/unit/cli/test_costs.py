@@ -1,18 +1,12 @@
 """Does `quorate costs` show what is booked, and notice what is not?"""
 
 import asyncio
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import typer
-from typer.main import get_command
+from tests.unit.cli.typist import Typed, type_at
 
 from quorate.cli.costs import add_commands, build_report, render_report
-from quorate.cli.failures import get_exit_code
-from quorate.errors import QuorateError
 from quorate.events import ModelReplied, ModelRequested
 from quorate.messages import Message, Reply, Text, Usage
 from quorate.models.ledger import Booked, Ledger, Row, Spending, to_nano
@@ -25,40 +19,10 @@ pytestmark = pytest.mark.blocking
 USAGE = Usage(input_tokens=1000, output_tokens=200, requests=1)
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command did."""
-
-    code: int
-    out: str
-
-    @property
-    def json(self) -> dict[str, object]:
-        return json.loads(self.out)
-
-
-Costs = Callable[..., Done]
-
-
 @pytest.fixture
-def costs(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Costs:
+def costs(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Typed:
     """Type a command at a database of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("QUORATE_DATABASE", str(tmp_path / "quorate.db"))
-    app = typer.Typer(pretty_exceptions_enable=False)
-    add_commands(app)
-    app.callback()(lambda: None)
-    command = get_command(app)
-
-    def type_words(*words: str) -> Done:
-        said = ""
-        try:
-            code = command.main(args=["costs", *words], standalone_mode=False) or 0
-        except QuorateError as error:
-            code, said = get_exit_code(error), error.message
-        return Done(code, capfdbinary.readouterr()[0].decode() + said)
-
-    return type_words
+    return type_at(tmp_path, "costs", add_commands, capture=capfdbinary, patch=monkeypatch)
 
 
 def book(path: Path, *, in_log: int = 0) -> None:
@@ -95,11 +59,11 @@ def book(path: Path, *, in_log: int = 0) -> None:
     asyncio.run(work())
 
 
-def test_nothing_spent_is_said_so(costs: Costs) -> None:
+def test_nothing_spent_is_said_so(costs: Typed) -> None:
     assert "Nothing was spent" in costs().out
 
 
-def test_costs_are_shown_by_model(costs: Costs, tmp_path: Path) -> None:
+def test_costs_are_shown_by_model(costs: Typed, tmp_path: Path) -> None:
     """With totals, and with what a reader may miss. row: B10"""
     book(tmp_path)
     lines = costs().out.splitlines()
@@ -115,7 +79,7 @@ def test_costs_are_shown_by_model(costs: Costs, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("parts", "count"), [(["tenant"], 2), (["agent"], 3), (["day"], 1), (["tenant", "model"], 4)])
-def test_sums_by_any_parts_are_the_total(costs: Costs, tmp_path: Path, parts: list[str], count: int) -> None:
+def test_sums_by_any_parts_are_the_total(costs: Typed, tmp_path: Path, parts: list[str], count: int) -> None:
     """row: A17"""
     book(tmp_path)
     words = [word for part in parts for word in ("--by", part)]
@@ -128,7 +92,7 @@ def test_sums_by_any_parts_are_the_total(costs: Costs, tmp_path: Path, parts: li
     assert all(line[part] is not None for line in lines for part in parts)  # type: ignore[index, union-attr]
 
 
-def test_costs_can_be_narrowed(costs: Costs, tmp_path: Path) -> None:
+def test_costs_can_be_narrowed(costs: Typed, tmp_path: Path) -> None:
     book(tmp_path)
     assert costs("--tenant", "default", "--json").json["total"]["calls"] == 3  # type: ignore[index]
     assert costs("--agent", "logs", "--json").json["total"]["calls"] == 1  # type: ignore[index]
@@ -139,14 +103,14 @@ def test_costs_can_be_narrowed(costs: Costs, tmp_path: Path) -> None:
     assert costs("--by", "planet").code == 2
 
 
-def test_a_whole_book_is_said_to_be_whole(costs: Costs, tmp_path: Path) -> None:
+def test_a_whole_book_is_said_to_be_whole(costs: Typed, tmp_path: Path) -> None:
     book(tmp_path, in_log=2)
     done = costs("verify")
     assert done.code == 0
     assert "Every reply in a log is booked." in done.out
 
 
-def test_a_reply_that_is_not_booked_is_named(costs: Costs, tmp_path: Path) -> None:
+def test_a_reply_that_is_not_booked_is_named(costs: Typed, tmp_path: Path) -> None:
     book(tmp_path, in_log=4)
     done = costs("verify")
     assert done.code == 1

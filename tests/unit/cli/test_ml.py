@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import typer
-from typer.main import get_command
+from tests.unit.cli.typist import Typed, type_at
 
-from quorate.cli.failures import get_exit_code
 from quorate.cli.ml import add_commands
-from quorate.errors import QuorateError
 from quorate.events import RunCompleted, RunCreated, RunStarted
 from quorate.messages import Message, Text
 from quorate.models.feedback import Feedback, FeedbackStore
@@ -23,40 +18,10 @@ from quorate.state.backends.sqlite import open_sqlite_store
 pytestmark = pytest.mark.blocking
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command did."""
-
-    code: int
-    out: str
-
-    @property
-    def json(self) -> dict[str, object]:
-        return json.loads(self.out)
-
-
-Learn = Callable[..., Done]
-
-
 @pytest.fixture
-def learn(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Learn:
+def learn(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Typed:
     """Type a command at a database of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("QUORATE_DATABASE", str(tmp_path / "quorate.db"))
-    app = typer.Typer(pretty_exceptions_enable=False)
-    add_commands(app)
-    app.callback()(lambda: None)
-    command = get_command(app)
-
-    def type_words(*words: str) -> Done:
-        said = ""
-        try:
-            code = command.main(args=["ml", *words], standalone_mode=False) or 0
-        except QuorateError as error:
-            code, said = get_exit_code(error), error.message
-        return Done(code, capfdbinary.readouterr()[0].decode() + said)
-
-    return type_words
+    return type_at(tmp_path, "ml", add_commands, capture=capfdbinary, patch=monkeypatch)
 
 
 def write_examples(path: Path, *, moved: float = 0.0) -> None:
@@ -66,7 +31,7 @@ def write_examples(path: Path, *, moved: float = 0.0) -> None:
     path.write_text("\n".join(map(json.dumps, rows)))
 
 
-def test_a_model_is_trained_promoted_used_and_watched(learn: Learn, tmp_path: Path) -> None:
+def test_a_model_is_trained_promoted_used_and_watched(learn: Typed, tmp_path: Path) -> None:
     """From a file; drift is an exit code. part of row A20"""
     write_examples(tmp_path / "a.jsonl")
     write_examples(tmp_path / "moved.jsonl", moved=1.5)
@@ -90,7 +55,7 @@ def test_a_model_is_trained_promoted_used_and_watched(learn: Learn, tmp_path: Pa
     assert row.split()[:3] == ["level", "1", "production"]
 
 
-def test_routing_is_learnt_from_the_record_and_what_people_said(learn: Learn, tmp_path: Path) -> None:
+def test_routing_is_learnt_from_the_record_and_what_people_said(learn: Typed, tmp_path: Path) -> None:
     """Runs that went well, and corrections; the model then tells which agent a request is for."""
 
     async def record() -> None:
@@ -114,7 +79,7 @@ def test_routing_is_learnt_from_the_record_and_what_people_said(learn: Learn, tm
     assert learn("predict", "router", "--version", "latest", "--text", "my disk", "--json").json["label"] == "storage"
 
 
-def test_orders_that_cannot_be_followed_are_refused(learn: Learn, tmp_path: Path) -> None:
+def test_orders_that_cannot_be_followed_are_refused(learn: Typed, tmp_path: Path) -> None:
     """In words, with exit code 2."""
     write_examples(tmp_path / "a.jsonl")
     for words, said in (

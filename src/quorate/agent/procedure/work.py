@@ -236,14 +236,6 @@ class Work:
         await self._run.journal.approach(key)
         return self._run.journal.write(kind, key, **facts)
 
-    async def keep_notes(self) -> None:
-        """Record what was noted; return when it is durable.
-
-        Raises:
-            QuorateError: It cannot be recorded; the run ends or rests.
-        """
-        await self._run.journal.commit(self._path)
-
     def _build_note_key(self, step: str) -> str:
         return f"{self._path}1/note/{step}"
 
